@@ -101,3 +101,14 @@ def write(path, data, replacements=(), limit=1_500_000):
         raise SystemExit(f"{path.name} has {len(data)} bytes, more than {limit}")
     path.write_bytes(data)
     print(f"wrote {path.relative_to(REPO)}: {len(data)} bytes, {data.count(10)} lines")
+
+
+# Versions that were last recorded with. A newer one is a new recording.
+PYTHON_PACKAGES = [
+    "litellm[proxy]==1.106.2",
+    "openai==2.54.0",
+    "opentelemetry-sdk==1.45.2",
+    "opentelemetry-exporter-otlp-proto-http==1.45.2",
+    "opentelemetry-instrumentation-openai-v2==2.4b0",
+    "opentelemetry-instrumentation-openai==0.62.4",
+]

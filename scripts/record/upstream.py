@@ -8,6 +8,7 @@ Knows the keys of corpus.KEYS. Models: chat-small, chat-large, embed-small;
 import json
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from corpus import KEYS, MODELS
@@ -104,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
                 "function": {"name": fn, "arguments": json.dumps({"city": "Osaka"})}}]}
             finish = "tool_calls"
         tokens = max(1, len(raw) // 4)
-        self.reply(200, {"id": "chatcmpl-synthetic", "object": "chat.completion", "created": int(time.time()),
+        self.reply(200, {"id": "chatcmpl-" + uuid.uuid4().hex[:12], "object": "chat.completion", "created": int(time.time()),
                          "model": model, "choices": [{"index": 0, "message": message, "finish_reason": finish}],
                          "usage": {"prompt_tokens": tokens, "completion_tokens": 7, "total_tokens": tokens + 7}})
 
@@ -113,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        base = {"id": "chatcmpl-synthetic", "object": "chat.completion.chunk",
+        base = {"id": "chatcmpl-" + uuid.uuid4().hex[:12], "object": "chat.completion.chunk",
                 "created": int(time.time()), "model": model}
         for word in ["Here ", "is ", "a ", "streamed ", "answer."]:
             self.event({**base, "choices": [{"index": 0, "delta": {"role": "assistant", "content": word},
