@@ -1,0 +1,3 @@
+module github.com/vagus-hub/vagus
+
+go 1.26.0

@@ -1,0 +1,122 @@
+// Package finding holds what detection publishes: signals, which are single
+// rule matches, and alerts, which are OCSF Detection Findings (class 2004) in
+// the making. Both travel as JSON.
+package finding
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+)
+
+// Signal is one match of one rule on one event: the input of correlation.
+// Signals are ordered by their stream; the correlator is a function of that
+// order alone.
+type Signal struct {
+	Rule      string            `json:"rule"`                // rule id
+	Version   string            `json:"version"`             // hash of the rule's text, for the audit trail
+	EventUID  string            `json:"event_uid"`           // the matching event
+	Time      int64             `json:"time"`                // event time, ms since 1970
+	Received  int64             `json:"received"`            // when ingest took the record, ms since 1970
+	Source    string            `json:"source"`              // source id
+	Family    string            `json:"family"`              // where the event is stored
+	GroupKey  string            `json:"group_key"`           // values of the group-by paths, joined by 0x1f
+	Group     []Pair            `json:"group,omitempty"`     // the same, with their paths
+	Value     string            `json:"value,omitempty"`     // what value_count counts
+	Number    float64           `json:"number,omitempty"`    // what value_sum sums
+	Fields    map[string]string `json:"fields,omitempty"`    // what the alert shows, by path, each cut at 512 bytes
+	Traceback string            `json:"traceback,omitempty"` // W3C traceparent of the event's journey
+}
+
+// Pair is one path with its value.
+type Pair struct {
+	Path  string `json:"path"`
+	Value string `json:"value"`
+}
+
+// Status says what happened to an alert.
+type Status string
+
+// The statuses of an alert.
+const (
+	Raised    Status = "raised"
+	Amended   Status = "amended"
+	Retracted Status = "retracted"
+)
+
+// Level is Sigma's level.
+type Level string
+
+// The levels, least first.
+const (
+	Informational Level = "informational"
+	Low           Level = "low"
+	Medium        Level = "medium"
+	High          Level = "high"
+	Critical      Level = "critical"
+)
+
+// Levels lists the levels, least first.
+var Levels = [...]Level{Informational, Low, Medium, High, Critical}
+
+// SeverityID is the level as OCSF severity_id (1 to 5; 0 if unknown).
+func (l Level) SeverityID() int {
+	for i, v := range Levels {
+		if v == l {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// Lane says how far a rule may go.
+type Lane string
+
+// The lanes: stored only, shown to people, may start automatic playbooks.
+const (
+	Hunt    Lane = "hunt"
+	Alerts  Lane = "alert"
+	Enforce Lane = "enforce"
+)
+
+// Alert is the state of a finding after a change. UID is deterministic, so that
+// the same change published twice is the same message.
+type Alert struct {
+	UID       string            `json:"uid"`
+	Status    Status            `json:"status"`
+	Revision  int               `json:"revision"` // 1 when raised, +1 per amendment
+	Rule      string            `json:"rule"`
+	RuleTitle string            `json:"rule_title"`
+	Version   string            `json:"version"`
+	Level     Level             `json:"level"`
+	Lane      Lane              `json:"lane"`
+	Title     string            `json:"title"`  // filled template
+	Reason    string            `json:"reason"` // why it fired, in one sentence with the numbers
+	Entity    Entity            `json:"entity"` // the subject
+	Group     []Pair            `json:"group,omitempty"`
+	Fields    map[string]string `json:"fields,omitempty"` // facts of the last event, for playbooks and people
+	Tags      []string          `json:"tags,omitempty"`   // atlas.aml.t0051, attack.t1059, owasp.llm01-2025, nist.…
+	Sources   []string          `json:"sources,omitempty"`
+	Count     int64             `json:"count"`               // events in the window when it fired, or so far
+	Value     float64           `json:"value,omitempty"`     // what the correlation measured
+	Threshold float64           `json:"threshold,omitempty"` // what it was held against
+	FirstSeen time.Time         `json:"first_seen"`
+	LastSeen  time.Time         `json:"last_seen"`
+	RaisedAt  time.Time         `json:"raised_at"`            // received time of the signal that crossed the threshold
+	EventUIDs []string          `json:"event_uids,omitempty"` // at most 100, the newest
+	Traceback string            `json:"traceback,omitempty"`
+}
+
+// Entity is the subject of an alert: what a playbook acts upon.
+type Entity struct {
+	Type  string `json:"type"`  // ip, api_key, user, pod, host, model, agent, …
+	Value string `json:"value"` // as in the event
+	Name  string `json:"name,omitempty"`
+}
+
+// UID makes a deterministic 32-digit id from its parts.
+func UID(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x1f")))
+	return hex.EncodeToString(sum[:16])
+}

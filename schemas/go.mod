@@ -1,0 +1,3 @@
+module github.com/vagus-hub/vagus/schemas
+
+go 1.26.0
