@@ -92,6 +92,7 @@ type Column struct {
 	OTel     string   // OpenTelemetry attribute; empty if none
 	ECS      string   // Elastic Common Schema field; empty if none
 	Privacy  string   // "", pii, secret or content
+	Max      int      // bytes kept of a text; 0 for other kinds
 	Doc      string
 }
 

@@ -39,8 +39,8 @@ func goColumns(s *schema) ([]byte, error) {
 	fmt.Fprintf(&b, ")\n\n// NumColumns is the number of columns.\nconst NumColumns = %d\n\n", len(s.Columns))
 	b.WriteString("// Columns describes every column, indexed by ColumnID.\nvar Columns = [NumColumns]Column{\n")
 	for i, c := range s.Columns {
-		fmt.Fprintf(&b, "\t{ID: %d, Name: %q, Path: %q, Kind: %s, Families: %s, OCSF: %q, OTel: %q, ECS: %q, Privacy: %q, Doc: %q},\n",
-			i, c.Column, c.Path, types[c.Type].kind, mask(s, &c), c.OCSF, c.OTel, c.ECS, c.Privacy, c.Doc)
+		fmt.Fprintf(&b, "\t{ID: %d, Name: %q, Path: %q, Kind: %s, Families: %s, OCSF: %q, OTel: %q, ECS: %q, Privacy: %q, Max: %d, Doc: %q},\n",
+			i, c.Column, c.Path, types[c.Type].kind, mask(s, &c), c.OCSF, c.OTel, c.ECS, c.Privacy, c.Max, c.Doc)
 	}
 	b.WriteString("}\n\n// The OCSF classes.\nconst (\n")
 	for _, c := range s.Classes {

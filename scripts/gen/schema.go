@@ -49,6 +49,7 @@ type column struct {
 	OTel    string `yaml:"otel"`
 	ECS     string `yaml:"ecs"`
 	Privacy string `yaml:"privacy"`
+	Max     int    `yaml:"max"`
 	Doc     string `yaml:"doc"`
 
 	families []string
@@ -73,6 +74,9 @@ var types = map[string]struct{ kind, ch, env, json string }{
 	"keywords": {"KindKeywords", "Array(LowCardinality(String))", "[]string", `"array"`},
 	"scores":   {"KindScores", "Map(LowCardinality(String), Float32)", "map[string]float64", `"object"`},
 }
+
+// defaultMax bounds texts that do not say so themselves, in bytes.
+var defaultMax = map[string]int{"string": 32768, "keyword": 8192, "keywords": 1024}
 
 var pathPattern = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$`)
 
@@ -119,6 +123,9 @@ func load(path string) (*schema, error) {
 		}
 		if c.OCSF == "-" {
 			c.OCSF = ""
+		}
+		if limit, ok := defaultMax[c.Type]; ok && c.Max == 0 {
+			c.Max = limit
 		}
 	}
 	for _, a := range s.Columns {

@@ -31,9 +31,11 @@ type Header struct {
 	RawSeq   uint64 // RAW stream sequence that the rows come from; 0 in raw blocks
 
 	// Accounting of one input message; only its first output carries it, so
-	// that adding up headers counts every record once: In = the rows of all
-	// outputs + Dead + the sum of Dropped.
+	// that adding up headers counts every record once: In + Extra = the rows of
+	// all outputs + Dead + the sum of Dropped. Extra counts events beyond the
+	// first of records that hold several (a batch of spans, say).
 	In      uint32
+	Extra   uint32
 	Dead    uint32
 	Dropped []Reason
 	Replay  bool // records that were stored before and come from a dead letter
@@ -61,6 +63,7 @@ func (h *Header) append(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, h.Received)
 	dst = binary.AppendUvarint(dst, h.RawSeq)
 	dst = binary.AppendUvarint(dst, uint64(h.In))
+	dst = binary.AppendUvarint(dst, uint64(h.Extra))
 	dst = binary.AppendUvarint(dst, uint64(h.Dead))
 	dst = binary.AppendUvarint(dst, uint64(len(h.Dropped)))
 	for _, r := range h.Dropped {
@@ -90,7 +93,7 @@ func NativeOf(payload []byte) (Header, []byte, error) {
 	rows := r.uvarint()
 	h.MinTime, h.MaxTime, h.Received = r.varint(), r.varint(), r.varint()
 	h.RawSeq = r.uvarint()
-	h.In, h.Dead = uint32(r.uvarint()), uint32(r.uvarint())
+	h.In, h.Extra, h.Dead = uint32(r.uvarint()), uint32(r.uvarint()), uint32(r.uvarint())
 	n := r.uvarint()
 	if rows > MaxRows || n > maxReasons {
 		return h, nil, fmt.Errorf("read header: %w: %d rows, %d reasons", ErrCorrupt, rows, n)
