@@ -1,0 +1,133 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Record is a message read outside of any durable; there is nothing to
+// acknowledge.
+type Record struct {
+	Subject string
+	Header  Header
+	Data    []byte
+	Stream  string
+	Seq     uint64
+	Time    time.Time
+}
+
+// ReadFrom yields the messages of a stream that match the filters (none means
+// all) from sequence first to sequence last, both included, in order; last 0
+// means the stream's end at the time of the call. Messages that are gone
+// (expired, trimmed) are left out, so a caller that needs all of them compares
+// sequences. It ends after the first error.
+func (b *Bus) ReadFrom(ctx context.Context, stream string, filters []string, first, last uint64) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		st, err := b.js.Stream(ctx, stream)
+		if err != nil {
+			yield(Record{}, classify("read "+stream, err))
+			return
+		}
+		end := st.CachedInfo().State.LastSeq
+		if last == 0 || last > end {
+			last = end
+		}
+		b.read(ctx, stream, filters, max(first, 1), last, yield)
+	}
+}
+
+// Follow is ReadFrom without an end: it waits for new messages until ctx ends,
+// which ends it without an error, and survives reconnects.
+func (b *Bus) Follow(ctx context.Context, stream string, filters []string, first uint64) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		next, stopped := max(first, 1), false
+		for ctx.Err() == nil && !stopped {
+			var failure error
+			b.read(ctx, stream, filters, next, ^uint64(0), func(r Record, err error) bool {
+				if err != nil {
+					failure = err
+					return false
+				}
+				next = r.Seq + 1
+				stopped = !yield(r, nil)
+				return !stopped
+			})
+			if failure == nil || ctx.Err() != nil {
+				continue
+			}
+			if !IsBusy(failure) {
+				yield(Record{}, failure)
+				return
+			}
+			b.log.Warn("follow again", "stream", stream, "from", next, "error", failure)
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func (b *Bus) read(ctx context.Context, stream string, filters []string, first, last uint64, yield func(Record, error) bool) {
+	if first > last {
+		return
+	}
+	fail := func(err error) { yield(Record{}, classify(fmt.Sprintf("read %s from %d", stream, first), err)) }
+	cons, err := b.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: filters, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first,
+		InactiveThreshold: time.Minute, MaxResetAttempts: 3,
+	})
+	if err != nil {
+		fail(err)
+		return
+	}
+	endless := last == ^uint64(0)
+	if info := cons.CachedInfo(); !endless && info != nil && info.NumPending == 0 {
+		return
+	}
+	// A message must fit into one pull, so the limit is above the largest.
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(512, pullBytes),
+		jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(2*time.Second))
+	if err != nil {
+		fail(err)
+		return
+	}
+	defer it.Stop()
+	for {
+		m, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			fail(err)
+			return
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			fail(err)
+			return
+		}
+		seq := meta.Sequence.Stream
+		if seq > last {
+			return
+		}
+		r := Record{Subject: m.Subject(), Header: m.Headers(), Data: m.Data(), Stream: stream, Seq: seq, Time: meta.Timestamp}
+		if !yield(r, nil) || seq == last || !endless && meta.NumPending == 0 {
+			return
+		}
+	}
+}
+
+// Get returns the message with the sequence; ErrNotFound when it is gone.
+func (b *Bus) Get(ctx context.Context, stream string, seq uint64) (Record, error) {
+	st, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return Record{}, classify("get from "+stream, err)
+	}
+	m, err := st.GetMsg(ctx, seq)
+	if err != nil {
+		return Record{}, classify(fmt.Sprintf("get %s %d", stream, seq), err)
+	}
+	return Record{Subject: m.Subject, Header: m.Header, Data: m.Data, Stream: stream, Seq: m.Sequence, Time: m.Time}, nil
+}
