@@ -1,0 +1,201 @@
+package lang
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+)
+
+// The budgets of one expression. Evaluation time follows from them: patterns
+// run in linear time and every text column is cut to a bounded size.
+const (
+	MaxSource  = 1 << 20 // bytes
+	MaxNodes   = 50_000
+	MaxPattern = 4 << 10 // bytes of one regular expression
+	vmMemory   = 100_000 // elements that one evaluation in the VM may create
+)
+
+// Problem is one thing wrong with an expression. Line and Column count from 1,
+// Column in characters.
+type Problem struct {
+	Line, Column int
+	Message      string
+}
+
+// Problems is the error of Compile.
+type Problems []Problem
+
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i, x := range p {
+		lines[i] = fmt.Sprintf("%d:%d: %s", x.Line, x.Column, x.Message)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Expr is a checked expression.
+type Expr struct {
+	Source string
+	// Root is the lowered tree.
+	Root *Node
+	// Lowered is false if Root has an Opaque node: then only the virtual
+	// machine decides, and Root serves for the literals.
+	Lowered bool
+	// Columns are the columns that the expression reads, in order of id.
+	Columns []event.ColumnID
+	program *vm.Program
+}
+
+// environment is what expr checks against: every column under its column name.
+var environment = sync.OnceValue(func() map[string]any {
+	env := make(map[string]any, len(event.Columns))
+	for i := range event.Columns {
+		c := &event.Columns[i]
+		env[c.Name] = Zero(c.Kind)
+	}
+	return env
+})
+
+// Zero is what a rule sees of a column without a value.
+func Zero(k event.Kind) any {
+	switch {
+	case k.Text():
+		return ""
+	case k == event.KindF32 || k == event.KindF64:
+		return 0.0
+	case k.Number():
+		return 0
+	case k == event.KindBool:
+		return false
+	case k == event.KindKeywords:
+		return []string{}
+	}
+	return map[string]float64{}
+}
+
+// Compile checks and lowers an expression. A column that none of the families
+// carries is an error, as is an expression that can never or must always be
+// true. The error is of type Problems.
+func Compile(source string, families event.Families) (*Expr, error) {
+	if len(source) > MaxSource {
+		return nil, Problems{{1, 1, fmt.Sprintf("expression has %d bytes, at most %d are allowed", len(source), MaxSource)}}
+	}
+	c := checker{families: families, used: map[event.ColumnID]bool{}}
+	c.source(source)
+	if len(c.problems) > 0 {
+		return nil, c.problems
+	}
+	opts := append([]expr.Option{
+		expr.Env(environment()), expr.AsBool(), expr.MaxNodes(MaxNodes), expr.Patch(flatten{}),
+	}, functionOptions()...)
+	program, err := expr.Compile(source, opts...)
+	if err != nil {
+		return nil, Problems{problem(err)}
+	}
+	e := &Expr{Source: source, program: program, Lowered: true}
+	l := lowering{}
+	e.Root = l.node(program.Node(), false)
+	e.Root.Walk(func(n *Node) { e.Lowered = e.Lowered && n.Op != Opaque })
+	if e.Root.Op == Const {
+		return nil, Problems{{1, 1, fmt.Sprintf("condition is always %v", !e.Root.Neg)}}
+	}
+	if p := contradiction(e.Root); p != "" {
+		return nil, Problems{{1, 1, p}}
+	}
+	for id := range event.Columns {
+		if c.used[event.ColumnID(id)] {
+			e.Columns = append(e.Columns, event.ColumnID(id))
+		}
+	}
+	return e, nil
+}
+
+// Machine runs expressions in expr's virtual machine. Not safe for concurrent
+// use.
+type Machine struct{ vm vm.VM }
+
+// Eval evaluates the expression against an environment that holds the
+// expression's columns by column name. A failing evaluation is an error, which
+// a matcher counts and treats as no match.
+func (m *Machine) Eval(e *Expr, env map[string]any) (bool, error) {
+	m.vm.MemoryBudget = vmMemory
+	out, err := m.vm.Run(e.program, env)
+	if err != nil {
+		return false, fmt.Errorf("evaluate expression: %w", err)
+	}
+	v, _ := out.(bool)
+	return v, nil
+}
+
+func problem(err error) Problem {
+	var fe *file.Error
+	if errors.As(err, &fe) {
+		return Problem{max(fe.Line, 1), fe.Column + 1, fe.Message}
+	}
+	return Problem{1, 1, err.Error()}
+}
+
+// flatten replaces dotted paths by the identifiers of the environment.
+type flatten struct{}
+
+// Visit implements ast.Visitor.
+func (flatten) Visit(node *ast.Node) {
+	if _, ok := (*node).(*ast.MemberNode); !ok {
+		return
+	}
+	if path, ok := pathOf(*node); ok {
+		if col, ok := event.ByPath(path); ok {
+			ast.Patch(node, &ast.IdentifierNode{Value: col.Name})
+		}
+	}
+}
+
+// pathOf reads "a.b.c" off a chain of member nodes.
+func pathOf(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.IdentifierNode:
+		return n.Value, true
+	case *ast.ChainNode:
+		return pathOf(n.Node)
+	case *ast.MemberNode:
+		prop, ok := n.Property.(*ast.StringNode)
+		if !ok || n.Method {
+			return "", false
+		}
+		base, ok := pathOf(n.Node)
+		return base + "." + prop.Value, ok
+	}
+	return "", false
+}
+
+// contradiction finds conjunctions that demand two values of one column.
+func contradiction(n *Node) string {
+	if n.Op != And {
+		return ""
+	}
+	allowed := map[event.ColumnID]map[string]bool{}
+	for _, k := range n.Kids {
+		if k.Op != Eq || k.Neg || event.Columns[k.Col].Kind == event.KindKeywords {
+			continue
+		}
+		now := map[string]bool{}
+		for _, l := range k.Lits {
+			if l = Fold(l); allowed[k.Col] == nil || allowed[k.Col][l] {
+				now[l] = true
+			}
+		}
+		if len(now) == 0 {
+			return fmt.Sprintf("condition can never be true: %s cannot equal two values at once", event.Columns[k.Col].Path)
+		}
+		allowed[k.Col] = now
+	}
+	return ""
+}

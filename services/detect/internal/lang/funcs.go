@@ -1,0 +1,165 @@
+package lang
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/expr-lang/expr"
+)
+
+// textFunc is a function (x, v…) that holds if the relation holds between x
+// and one of the values (all of them if every is set). x may be a text or a
+// list of texts; a value may be a text or a list of texts.
+type textFunc struct {
+	name  string
+	op    Op
+	fold  bool
+	every bool
+	rel   func(x, v string) bool
+}
+
+var textFuncs = []textFunc{
+	{"ieq", Eq, true, false, func(x, v string) bool { return x == v }},
+	{"iin", Eq, true, false, func(x, v string) bool { return x == v }},
+	{"icontains", Contains, true, false, strings.Contains},
+	{"icontains_all", Contains, true, true, strings.Contains},
+	{"istartsWith", Prefix, true, false, strings.HasPrefix},
+	{"iendsWith", Suffix, true, false, strings.HasSuffix},
+	{"contains_any", Contains, false, false, strings.Contains},
+	{"contains_all", Contains, false, true, strings.Contains},
+	{"startsWith_any", Prefix, false, false, strings.HasPrefix},
+	{"endsWith_any", Suffix, false, false, strings.HasSuffix},
+}
+
+func textFuncByName(name string) (textFunc, bool) {
+	for _, f := range textFuncs {
+		if f.name == name {
+			return f, true
+		}
+	}
+	return textFunc{}, false
+}
+
+// functionNames lists what rules may call besides the builtins that stay
+// enabled; it serves suggestions.
+func functionNames() []string {
+	out := []string{"exists", "cidr"}
+	for _, f := range textFuncs {
+		out = append(out, f.name)
+	}
+	return out
+}
+
+// disabledBuiltins would make the result depend on the clock, or build big
+// values out of small ones.
+var disabledBuiltins = []string{"now", "date", "duration", "timezone", "repeat", "toJSON", "fromJSON", "toBase64", "fromBase64", "get"}
+
+func functionOptions() []expr.Option {
+	var out []expr.Option
+	for _, f := range textFuncs {
+		out = append(out, expr.Function(f.name, f.call, new(func(string, ...any) bool), new(func([]string, ...any) bool)))
+	}
+	for _, name := range disabledBuiltins {
+		out = append(out, expr.DisableBuiltin(name))
+	}
+	return append(out,
+		expr.Function("exists", existsFunc, new(func(any) bool)),
+		expr.Function("cidr", cidrFunc, new(func(string, ...string) bool)),
+	)
+}
+
+func (f textFunc) call(args ...any) (any, error) {
+	var xs []string
+	switch x := args[0].(type) {
+	case string:
+		xs = []string{x}
+	case []string:
+		xs = x
+	default:
+		return false, fmt.Errorf("%s: first argument is %T, want a text or a list of texts", f.name, args[0])
+	}
+	vs, err := texts(args[1:])
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", f.name, err)
+	}
+	some := func(v string) bool {
+		if f.fold {
+			v = Fold(v)
+		}
+		for _, x := range xs {
+			if f.fold {
+				x = Fold(x)
+			}
+			if f.rel(x, v) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, v := range vs {
+		if some(v) != f.every {
+			return !f.every, nil
+		}
+	}
+	return f.every, nil
+}
+
+// texts flattens texts and lists of texts.
+func texts(args []any) ([]string, error) {
+	var out []string
+	for _, a := range args {
+		switch a := a.(type) {
+		case string:
+			out = append(out, a)
+		case []string:
+			out = append(out, a...)
+		case []any:
+			more, err := texts(a)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, more...)
+		default:
+			return nil, fmt.Errorf("value is %T, want a text or a list of texts", a)
+		}
+	}
+	return out, nil
+}
+
+func existsFunc(args ...any) (any, error) {
+	switch x := args[0].(type) {
+	case string:
+		return x != "", nil
+	case int:
+		return x != 0, nil
+	case float64:
+		return x != 0, nil
+	case bool:
+		return x, nil
+	case []string:
+		return len(x) > 0, nil
+	case map[string]float64:
+		return len(x) > 0, nil
+	}
+	return args[0] != nil, nil
+}
+
+func cidrFunc(args ...any) (any, error) {
+	s, _ := args[0].(string)
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return false, nil
+	}
+	for _, a := range args[1:] {
+		s, _ := a.(string)
+		net, err := netip.ParsePrefix(s)
+		if err != nil {
+			return false, fmt.Errorf("cidr: %w", err)
+		}
+		if net.Contains(addr.Unmap()) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,173 @@
+package lang
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+)
+
+const all = event.Families(0x3f)
+
+func TestCompileProblems(t *testing.T) {
+	for name, tc := range map[string]struct {
+		src  string
+		fam  event.Families
+		line int
+		col  int
+		want string
+	}{
+		"unknown field":     {`process.cmdline contains "x"`, all, 1, 1, "unknown field process.cmdline: did you mean process.cmd_line?"},
+		"second line":       {"process.name == \"a\" and\n  proces.name == \"b\"", all, 2, 3, "did you mean process.name?"},
+		"column name":       {`process_name == "a"`, all, 1, 1, "write process.name"},
+		"group":             {`process == "a"`, all, 1, 1, "group of fields"},
+		"type":              {`http_response.code == "401"`, all, 1, 20, "mismatched types int and string"},
+		"not bool":          {`process.name`, all, 1, 1, "expected bool"},
+		"always":            {`true or process.name == "a"`, all, 1, 1, "always true"},
+		"always contains":   {`process.name contains ""`, all, 1, 1, "always true"},
+		"never":             {`process.name in []`, all, 1, 1, "always false"},
+		"contradiction":     {`process.name == "a" and process.name == "b"`, all, 1, 1, "two values at once"},
+		"family":            {`process.name == "a"`, 1 << event.FamilyAI, 1, 1, "does not occur in the families ai"},
+		"unknown function":  {`icontain(process.name, "a")`, all, 1, 1, "did you mean icontains?"},
+		"dynamic list":      {`icontains(process.name, process.path)`, all, 1, 25, "constant"},
+		"bad network":       {`cidr(src_endpoint.ip, "10.0.0.0")`, all, 1, 23, "not a network"},
+		"bad pattern":       {`process.name matches "("`, all, 1, 22, "missing closing )"},
+		"dynamic pattern":   {`process.name matches process.path`, all, 1, 22, "constant text"},
+		"clock":             {`now().Unix() > 3`, all, 1, 1, "not available"},
+		"syntax":            {`process.name ==`, all, 1, 15, "unexpected token"},
+		"method":            {`process.name.foo == "a"`, all, 1, 1, "unknown field"},
+		"environment trick": {`$env["process_name"] == "a"`, all, 1, 1, "$env"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Compile(tc.src, tc.fam)
+			p, ok := err.(Problems)
+			if !ok {
+				t.Fatalf("got %v, want problems", err)
+			}
+			if p[0].Line != tc.line || p[0].Column != tc.col || !strings.Contains(p[0].Message, tc.want) {
+				t.Errorf("got %v, want %d:%d: …%s…", p[0], tc.line, tc.col, tc.want)
+			}
+		})
+	}
+}
+
+func TestLowering(t *testing.T) {
+	for src, want := range map[string]string{
+		`process.name == "a" or process.name == "B" or process.path endsWith "c"`: `(process.name eq ["a" "B"] or process.path suffix ["c"])`,
+		`not (process.name == "a" or process.pid > 5)`:                            `(not process.name eq ["a"] and not process.pid > [5])`,
+		`icontains(process.cmd_line, ["Foo", "BAR"], "x")`:                        `process.cmd_line icontains ["foo" "bar" "x"]`,
+		`icontains_all(process.cmd_line, "a", "b")`:                               `(process.cmd_line icontains ["a"] and process.cmd_line icontains ["b"])`,
+		`"admin" in actor.user.groups`:                                            `actor.user.groups eq ["admin"]`,
+		`any(actor.user.groups, # startsWith "sys")`:                              `actor.user.groups prefix ["sys"]`,
+		`http_response.code in [401, 403]`:                                        `http_response.code == [401 403]`,
+		`401 < http_response.code`:                                                `http_response.code > [401]`,
+		`ai.stream and process.name != "x"`:                                       `(ai.stream == [1] and not process.name eq ["x"])`,
+		`cidr(src_endpoint.ip, "192.0.2.0/24")`:                                   `cidr(src_endpoint.ip, [192.0.2.0/24])`,
+		`process.name == actor.process.name`:                                      `process.name == actor.process.name`,
+		`exists(process.name) and len(process.name) > 3`:                          `(exists(process.name) and vm{len(process_name) > 3})`,
+		`scores.prompt_attack > 0.5`:                                              `vm{scores.prompt_attack > 0.5}`,
+		`any(actor.user.groups, # != "x")`:                                        `vm{any(actor_user_groups, # != "x")}`,
+		`any(actor.user.groups, # contains "x" and # contains "y")`:               `vm{any(actor_user_groups, # contains "x" and # contains "y")}`,
+		`process.name matches "(?i)mimikatz"`:                                     `process.name matches "(?i)mimikatz"`,
+	} {
+		t.Run(src, func(t *testing.T) {
+			e, err := Compile(src, all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := e.Root.String(); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if e.Lowered == strings.Contains(want, "vm{") {
+				t.Errorf("Lowered = %v", e.Lowered)
+			}
+		})
+	}
+}
+
+func TestWitness(t *testing.T) {
+	for src, want := range map[string]string{
+		`process.name == "Cmd.exe" and process.cmd_line contains "download"`: `equals "cmd.exe"`,
+		`process.cmd_line matches "(?i)(invoke|download)-mimikatz\\s"`:       `contains "-mimi"`,
+		`process.cmd_line matches "(alpha|beta)[0-9]+"`:                      `contains "alpha" contains "beta"`,
+		`process.cmd_line matches "[a-z]+"`:                                  `present ""`,
+		`not (process.name == "a")`:                                          ``,
+		`process.name != ""`:                                                 `present ""`,
+		`message_context.total_tokens > 100000`:                              `compares ""`,
+		`process.pid < 4`:                                                    ``,
+		`process.name == "a" or process.pid < 4`:                             ``,
+	} {
+		t.Run(src, func(t *testing.T) {
+			e, err := Compile(src, all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, ok := e.Witness()
+			var got []string
+			for _, l := range w.Literals {
+				got = append(got, l.Kind.String()+` "`+l.Text+`"`)
+			}
+			if strings.Join(got, " ") != want || ok != (want != "") {
+				t.Errorf("got %v %v, want %s", ok, got, want)
+			}
+		})
+	}
+}
+
+// The environment that rules are checked against and event.Env are the same
+// thing in two shapes.
+func TestEnvironmentAgreesWithSchema(t *testing.T) {
+	seen := 0
+	var walk func(prefix string, typ reflect.Type)
+	walk = func(prefix string, typ reflect.Type) {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			path := prefix + f.Tag.Get("expr")
+			col, ok := event.ByPath(path)
+			if !ok {
+				walk(path+".", f.Type)
+				continue
+			}
+			seen++
+			if got := reflect.TypeOf(environment()[col.Name]); got != f.Type {
+				t.Errorf("%s: environment has %v, event.Env %v", path, got, f.Type)
+			}
+		}
+	}
+	walk("", reflect.TypeOf(event.Env{}))
+	if seen != event.NumColumns {
+		t.Errorf("event.Env has %d columns of %d", seen, event.NumColumns)
+	}
+}
+
+func TestLongChain(t *testing.T) {
+	parts := make([]string, 5000)
+	for i := range parts {
+		parts[i] = `process.cmd_line contains "literal ` + strings.Repeat("x", i%50) + string(rune('a'+i%26)) + `"`
+	}
+	e, err := Compile(strings.Join(parts, " or "), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Root.Lits) != len(parts) {
+		t.Errorf("got %d literals", len(e.Root.Lits))
+	}
+}
+
+func FuzzCompile(f *testing.F) {
+	f.Add(`process.name == "a" and not (icontains(process.cmd_line, ["x"]) or http_response.code in [1, 2])`)
+	f.Add(`any(actor.user.groups, # matches "(?i)adm.*n")`)
+	f.Add(`scores["x"] > 1 ? true : cidr(src_endpoint.ip, "10.0.0.0/8")`)
+	f.Fuzz(func(t *testing.T, src string) {
+		e, err := Compile(src, all)
+		if err != nil {
+			if _, ok := err.(Problems); !ok {
+				t.Fatalf("error is %T", err)
+			}
+			return
+		}
+		e.Witness()
+		_ = e.Root.String()
+	})
+}

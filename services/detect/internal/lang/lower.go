@@ -1,0 +1,394 @@
+package lang
+
+import (
+	"maps"
+	"math"
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"github.com/expr-lang/expr/ast"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+)
+
+// lowering turns expr's checked tree into ours. What it does not know becomes
+// an Opaque node, so it can never change an expression's meaning.
+type lowering struct {
+	list    event.ColumnID // the column that # stands for
+	inside  bool           // within any(list, …)
+	refused bool           // … something that does not distribute over "any"
+}
+
+func (l *lowering) node(n ast.Node, neg bool) *Node {
+	switch n := n.(type) {
+	case *ast.BoolNode:
+		return constant(n.Value != neg)
+	case *ast.UnaryNode:
+		if n.Operator == "not" || n.Operator == "!" {
+			return l.node(n.Node, !neg)
+		}
+	case *ast.BinaryNode:
+		if op, ok := boolean(n.Operator); ok {
+			return l.chain(n, op, neg)
+		}
+		if out := l.compare(n); out != nil {
+			return negate(out, neg)
+		}
+	case *ast.IdentifierNode:
+		if col, ok := column(n); ok && col.Kind == event.KindBool {
+			return negate(&Node{Op: Num, Col: col.ID, Cmp: EQ, Nums: []float64{1}}, neg)
+		}
+	case *ast.CallNode:
+		if out := l.call(n); out != nil {
+			return negate(out, neg)
+		}
+	case *ast.BuiltinNode:
+		if out := l.any(n); out != nil {
+			return negate(out, neg)
+		}
+	}
+	l.refused = true
+	return &Node{Op: Opaque, Neg: neg, Text: n.String()}
+}
+
+func boolean(operator string) (Op, bool) {
+	switch operator {
+	case "and", "&&":
+		return And, true
+	case "or", "||":
+		return Or, true
+	}
+	return 0, false
+}
+
+// chain lowers a chain of one operator, which the parser nests to the left.
+func (l *lowering) chain(n *ast.BinaryNode, op Op, neg bool) *Node {
+	if l.inside && op == And {
+		l.refused = true // any(x, a and b) is not any(x, a) and any(x, b)
+	}
+	var kids []*Node
+	for {
+		kids = append(kids, l.node(n.Right, neg))
+		left, ok := n.Left.(*ast.BinaryNode)
+		if next, same := boolean(operatorOf(left)); ok && same && next == op {
+			n = left
+			continue
+		}
+		kids = append(kids, l.node(n.Left, neg))
+		break
+	}
+	slices.Reverse(kids)
+	if neg {
+		op = And + Or - op
+	}
+	return join(op, kids)
+}
+
+func operatorOf(n *ast.BinaryNode) string {
+	if n == nil {
+		return ""
+	}
+	return n.Operator
+}
+
+// negate is De Morgan's law over a lowered tree.
+func negate(n *Node, neg bool) *Node {
+	if !neg {
+		return n
+	}
+	if n.Op == And || n.Op == Or {
+		kids := make([]*Node, len(n.Kids))
+		for i, k := range n.Kids {
+			kids[i] = negate(k, true)
+		}
+		return join(And+Or-n.Op, kids)
+	}
+	out := *n
+	out.Neg = !out.Neg
+	return &out
+}
+
+// column is the column that an operand reads.
+func column(n ast.Node) (*event.Column, bool) {
+	if c, ok := n.(*ast.ChainNode); ok {
+		n = c.Node
+	}
+	id, ok := n.(*ast.IdentifierNode)
+	if !ok {
+		return nil, false
+	}
+	return event.ByName(id.Value)
+}
+
+// operand is column, with # read as an element of the list at hand.
+func (l *lowering) operand(n ast.Node) (*event.Column, bool) {
+	if p, ok := n.(*ast.PointerNode); ok && l.inside && p.Name == "" {
+		return &event.Columns[l.list], true
+	}
+	col, ok := column(n)
+	if ok && l.inside {
+		l.refused = true
+	}
+	return col, ok
+}
+
+var flipped = map[string]string{"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+func (l *lowering) compare(n *ast.BinaryNode) *Node {
+	if n.Operator == "in" {
+		return l.in(n)
+	}
+	left, ok := l.operand(n.Left)
+	right, also := l.operand(n.Right)
+	switch {
+	case ok && also:
+		if single(left) && single(right) && (n.Operator == "==" || n.Operator == "!=") {
+			return &Node{Op: FieldEq, Col: left.ID, Col2: right.ID, Neg: n.Operator == "!="}
+		}
+	case ok:
+		return atom(left, n.Operator, n.Right, l.inside)
+	case also:
+		if op := flipped[n.Operator]; op != "" {
+			return atom(right, op, n.Left, l.inside)
+		}
+	}
+	return nil
+}
+
+// single says that rules see one text.
+func single(c *event.Column) bool { return c.Kind.Text() }
+
+func atom(col *event.Column, operator string, value ast.Node, element bool) *Node {
+	if single(col) || element && col.Kind == event.KindKeywords {
+		s, ok := value.(*ast.StringNode)
+		if !ok {
+			return nil
+		}
+		lits := []string{s.Value}
+		switch operator {
+		case "==":
+			return textAtom(col, Eq, lits, false)
+		case "!=":
+			if !element {
+				return negate(textAtom(col, Eq, lits, false), true)
+			}
+		case "contains":
+			return textAtom(col, Contains, lits, false)
+		case "startsWith":
+			return textAtom(col, Prefix, lits, false)
+		case "endsWith":
+			return textAtom(col, Suffix, lits, false)
+		case "matches":
+			if re, err := regexp.Compile(s.Value); err == nil {
+				return &Node{Op: Match, Col: col.ID, Re: re}
+			}
+		}
+		return nil
+	}
+	if b, ok := value.(*ast.BoolNode); ok && col.Kind == event.KindBool {
+		n := &Node{Op: Num, Col: col.ID, Cmp: EQ, Nums: []float64{1}}
+		switch operator {
+		case "==":
+			return negate(n, !b.Value)
+		case "!=":
+			return negate(n, b.Value)
+		}
+		return nil
+	}
+	v, ok := number(value)
+	if !ok || !col.Kind.Number() {
+		return nil
+	}
+	n := &Node{Op: Num, Col: col.ID, Nums: []float64{v}}
+	switch operator {
+	case "==", "!=":
+		n.Cmp, n.Neg = EQ, operator == "!="
+	case "<":
+		n.Cmp = LT
+	case "<=":
+		n.Cmp = LE
+	case ">":
+		n.Cmp = GT
+	case ">=":
+		n.Cmp = GE
+	default:
+		return nil
+	}
+	return n
+}
+
+// textAtom also decides what the empty literal means: every text contains it,
+// but a list needs an element to.
+func textAtom(col *event.Column, op Op, lits []string, fold bool) *Node {
+	own := make([]string, len(lits))
+	for i, s := range lits {
+		if own[i] = s; fold {
+			own[i] = Fold(s)
+		}
+		if s == "" && op != Eq {
+			if single(col) {
+				return constant(true)
+			}
+			return &Node{Op: Exists, Col: col.ID}
+		}
+	}
+	if len(own) == 0 {
+		return constant(false)
+	}
+	return &Node{Op: op, Col: col.ID, Lits: own, Fold: fold}
+}
+
+func (l *lowering) in(n *ast.BinaryNode) *Node {
+	if col, ok := l.operand(n.Left); ok {
+		if single(col) || l.inside && col.Kind == event.KindKeywords {
+			if lits, ok := constantTexts(n.Right); ok {
+				return textAtom(col, Eq, lits, false)
+			}
+			return nil
+		}
+		if nums, ok := numbers(n.Right); ok && col.Kind.Number() {
+			if len(nums) == 0 {
+				return constant(false)
+			}
+			return &Node{Op: Num, Col: col.ID, Cmp: EQ, Nums: nums}
+		}
+		return nil
+	}
+	col, ok := l.operand(n.Right)
+	s, text := n.Left.(*ast.StringNode)
+	if ok && text && !l.inside && col.Kind == event.KindKeywords {
+		return textAtom(col, Eq, []string{s.Value}, false)
+	}
+	return nil
+}
+
+func (l *lowering) call(n *ast.CallNode) *Node {
+	id, ok := n.Callee.(*ast.IdentifierNode)
+	if !ok || len(n.Arguments) == 0 {
+		return nil
+	}
+	col, ok := l.operand(n.Arguments[0])
+	if !ok {
+		return nil
+	}
+	if id.Value == "exists" {
+		if l.inside || col.Kind == event.KindScores {
+			return nil
+		}
+		return &Node{Op: Exists, Col: col.ID}
+	}
+	if id.Value == "cidr" {
+		return cidrAtom(col, n.Arguments[1:])
+	}
+	f, known := textFuncByName(id.Value)
+	if !known || !single(col) && col.Kind != event.KindKeywords {
+		return nil
+	}
+	var lits []string
+	for _, a := range n.Arguments[1:] {
+		more, ok := constantTexts(a)
+		if !ok {
+			return nil
+		}
+		lits = append(lits, more...)
+	}
+	if !f.every {
+		return textAtom(col, f.op, lits, f.fold)
+	}
+	if l.inside {
+		return nil
+	}
+	kids := make([]*Node, len(lits))
+	for i, s := range lits {
+		kids[i] = textAtom(col, f.op, []string{s}, f.fold)
+	}
+	return join(And, kids)
+}
+
+func cidrAtom(col *event.Column, args []ast.Node) *Node {
+	if !single(col) {
+		return nil
+	}
+	n := &Node{Op: In, Col: col.ID}
+	for _, a := range args {
+		s, ok := a.(*ast.StringNode)
+		if !ok {
+			return nil
+		}
+		net, err := netip.ParsePrefix(s.Value)
+		if err != nil {
+			return nil
+		}
+		n.Nets = append(n.Nets, net)
+	}
+	return n
+}
+
+// any lowers any(list, condition on #) where the condition is a disjunction of
+// positive atoms over #.
+func (l *lowering) any(n *ast.BuiltinNode) *Node {
+	if n.Name != "any" || len(n.Arguments) != 2 || l.inside {
+		return nil
+	}
+	col, ok := column(n.Arguments[0])
+	pred, isPred := n.Arguments[1].(*ast.PredicateNode)
+	if !ok || !isPred || col.Kind != event.KindKeywords {
+		return nil
+	}
+	sub := lowering{list: col.ID, inside: true}
+	out := sub.node(pred.Node, false)
+	out.Walk(func(k *Node) { sub.refused = sub.refused || k.Neg || k.Op == Const || k.Op == In })
+	if sub.refused {
+		return nil
+	}
+	return out
+}
+
+// exact bounds the integers that a float64 holds and compares exactly.
+const exact = 1 << 53
+
+func number(n ast.Node) (float64, bool) {
+	switch n := n.(type) {
+	case *ast.IntegerNode:
+		return float64(n.Value), n.Value > -exact && n.Value < exact
+	case *ast.FloatNode:
+		return n.Value, math.Abs(n.Value) < exact
+	case *ast.UnaryNode:
+		if n.Operator == "-" {
+			v, ok := number(n.Node)
+			return -v, ok
+		}
+	}
+	return 0, false
+}
+
+func numbers(n ast.Node) ([]float64, bool) {
+	var out []float64
+	switch n := n.(type) {
+	case *ast.ArrayNode:
+		for _, e := range n.Nodes {
+			v, ok := number(e)
+			if !ok {
+				return nil, false
+			}
+			out = append(out, v)
+		}
+		return out, true
+	case *ast.ConstantNode:
+		ints, ok := n.Value.(map[int]struct{})
+		if !ok {
+			return nil, false
+		}
+		for _, k := range slices.Sorted(maps.Keys(ints)) {
+			if k <= -exact || k >= exact {
+				return nil, false
+			}
+			out = append(out, float64(k))
+		}
+		return out, true
+	}
+	return nil, false
+}
+
+func sortedKeys(m map[string]struct{}) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,200 @@
+package lang
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+)
+
+// Op is the operation of a node.
+type Op uint8
+
+// The operations. And, Or and Const aside, all are atoms over one column
+// (FieldEq: two), and only atoms carry Neg.
+const (
+	Const    Op = iota // Neg: false, else true
+	And                // all of Kids
+	Or                 // one of Kids
+	Eq                 // text equals one of Lits
+	Contains           // text contains one of Lits
+	Prefix             // text starts with one of Lits
+	Suffix             // text ends with one of Lits
+	Match              // text matches Re
+	In                 // address lies in one of Nets
+	Num                // number compared with one of Nums by Cmp
+	FieldEq            // the texts of two columns are equal
+	Exists             // the column has a value
+	Opaque             // something only the virtual machine evaluates
+)
+
+var opNames = [...]string{"const", "and", "or", "eq", "contains", "prefix", "suffix", "match", "cidr", "num", "field_eq", "exists", "opaque"}
+
+// Cmp is how numbers are compared.
+type Cmp uint8
+
+// The comparisons; not-equal is a negated EQ.
+const (
+	EQ Cmp = iota
+	LT
+	LE
+	GT
+	GE
+)
+
+var cmpNames = [...]string{"==", "<", "<=", ">", ">="}
+
+// Node is a node of a lowered expression in negation normal form. Text atoms
+// on a list column hold if they hold for one element.
+type Node struct {
+	Op   Op
+	Neg  bool
+	Fold bool // ASCII letters compare without case
+	Col  event.ColumnID
+	Col2 event.ColumnID
+	Lits []string // folded if Fold
+	Re   *regexp.Regexp
+	Nets []netip.Prefix
+	Cmp  Cmp
+	Nums []float64
+	Kids []*Node
+	Text string // source of Opaque
+}
+
+// String writes the tree for people (`rules explain`).
+func (n *Node) String() string {
+	var b strings.Builder
+	n.write(&b)
+	return b.String()
+}
+
+func (n *Node) write(b *strings.Builder) {
+	switch n.Op {
+	case Const:
+		fmt.Fprint(b, !n.Neg)
+		return
+	case And, Or:
+		b.WriteByte('(')
+		for i, k := range n.Kids {
+			if i > 0 {
+				b.WriteString(" " + opNames[n.Op] + " ")
+			}
+			k.write(b)
+		}
+		b.WriteByte(')')
+		return
+	}
+	if n.Neg {
+		b.WriteString("not ")
+	}
+	path := event.Columns[n.Col].Path
+	name := opNames[n.Op]
+	if n.Fold {
+		name = "i" + name
+	}
+	switch n.Op {
+	case Opaque:
+		fmt.Fprintf(b, "vm{%s}", n.Text)
+	case Exists:
+		fmt.Fprintf(b, "exists(%s)", path)
+	case FieldEq:
+		fmt.Fprintf(b, "%s == %s", path, event.Columns[n.Col2].Path)
+	case Match:
+		fmt.Fprintf(b, "%s matches %q", path, n.Re.String())
+	case In:
+		fmt.Fprintf(b, "cidr(%s, %v)", path, n.Nets)
+	case Num:
+		fmt.Fprintf(b, "%s %s %v", path, cmpNames[n.Cmp], n.Nums)
+	default:
+		fmt.Fprintf(b, "%s %s %q", path, name, n.Lits)
+	}
+}
+
+// Walk calls f for the node and everything below it.
+func (n *Node) Walk(f func(*Node)) {
+	f(n)
+	for _, k := range n.Kids {
+		k.Walk(f)
+	}
+}
+
+func constant(v bool) *Node { return &Node{Op: Const, Neg: !v} }
+
+// join builds an And or Or: nested ones of the same kind are flattened,
+// constants folded, and text atoms that differ only in their literals merged.
+func join(op Op, kids []*Node) *Node {
+	stop := op == Or // the constant that decides
+	flat := make([]*Node, 0, len(kids))
+	for _, k := range kids {
+		switch {
+		case k.Op == op:
+			flat = append(flat, k.Kids...)
+		case k.Op == Const:
+			if !k.Neg == stop {
+				return constant(stop)
+			}
+		default:
+			flat = append(flat, k)
+		}
+	}
+	flat = merge(op, flat)
+	switch len(flat) {
+	case 0:
+		return constant(!stop)
+	case 1:
+		return flat[0]
+	}
+	return &Node{Op: op, Kids: flat}
+}
+
+type mergeKey struct {
+	op   Op
+	fold bool
+	col  event.ColumnID
+}
+
+// merge unites "x op a or x op b" (and, by De Morgan, the negated "and").
+func merge(op Op, kids []*Node) []*Node {
+	seen := map[mergeKey]*Node{}
+	out := kids[:0]
+	for _, k := range kids {
+		if k.Op < Eq || k.Op > Suffix || k.Neg != (op == And) {
+			out = append(out, k)
+			continue
+		}
+		key := mergeKey{k.Op, k.Fold, k.Col}
+		if first := seen[key]; first != nil {
+			first.Lits = append(first.Lits, k.Lits...)
+			continue
+		}
+		own := *k
+		own.Lits = append([]string(nil), k.Lits...)
+		seen[key] = &own
+		out = append(out, &own)
+	}
+	return out
+}
+
+// Fold lowers the ASCII letters of s; other letters stay as they are.
+func Fold(s string) string {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c >= 'A' && c <= 'Z' {
+			return string(AppendFold(make([]byte, 0, len(s)), s))
+		}
+	}
+	return s
+}
+
+// AppendFold appends Fold(s) to dst.
+func AppendFold(dst []byte, s string) []byte {
+	n := len(dst)
+	dst = append(dst, s...)
+	for i := n; i < len(dst); i++ {
+		if c := dst[i]; c-'A' < 26 {
+			dst[i] = c + 'a' - 'A'
+		}
+	}
+	return dst
+}

@@ -1,0 +1,277 @@
+package lang
+
+import (
+	"net/netip"
+	"regexp/syntax"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+)
+
+// LitKind is how a literal must occur in a column.
+type LitKind uint8
+
+// The kinds of literal.
+const (
+	LitEq LitKind = iota
+	LitPrefix
+	LitSuffix
+	LitContains
+	LitNum     // number compared
+	LitNet     // address within a network
+	LitPresent // the column has a value
+)
+
+var litNames = [...]string{"equals", "starts with", "ends with", "contains", "compares", "in network", "present"}
+
+// String is the kind in words.
+func (k LitKind) String() string { return litNames[k] }
+
+// Literal is one fact that the index can look up.
+type Literal struct {
+	Kind LitKind
+	Col  event.ColumnID
+	Text string // folded
+	Cmp  Cmp
+	Num  float64
+	Net  netip.Prefix
+}
+
+// Witness is a set of literals of which every matching event holds at least
+// one. Cost estimates the share of events that hold one by chance.
+type Witness struct {
+	Literals []Literal
+	Cost     float64
+}
+
+// Witness returns the most selective witness of the expression; false if it
+// has none, so that the expression must be evaluated for every event.
+func (e *Expr) Witness() (Witness, bool) { return witness(e.Root) }
+
+func witness(n *Node) (Witness, bool) {
+	switch n.Op {
+	case Const, FieldEq, Opaque:
+		return Witness{}, false
+	case And:
+		var best Witness
+		found := false
+		for _, k := range n.Kids {
+			w, ok := witness(k)
+			if ok && (!found || w.Cost < best.Cost || w.Cost == best.Cost && len(w.Literals) < len(best.Literals)) {
+				best, found = w, true
+			}
+		}
+		return best, found
+	case Or:
+		var all Witness
+		for _, k := range n.Kids {
+			w, ok := witness(k)
+			if !ok {
+				return Witness{}, false
+			}
+			all.Literals = append(all.Literals, w.Literals...)
+			all.Cost += w.Cost
+		}
+		return all, true
+	}
+	return atomWitness(n)
+}
+
+func atomWitness(n *Node) (Witness, bool) {
+	var lits []Literal
+	if !n.Neg {
+		switch n.Op {
+		case Eq, Contains, Prefix, Suffix:
+			kind := map[Op]LitKind{Eq: LitEq, Contains: LitContains, Prefix: LitPrefix, Suffix: LitSuffix}[n.Op]
+			for _, s := range n.Lits {
+				if s == "" {
+					lits = nil
+					break
+				}
+				lits = append(lits, Literal{Kind: kind, Col: n.Col, Text: Fold(s)})
+			}
+		case Match:
+			for _, s := range n.Guard() {
+				lits = append(lits, Literal{Kind: LitContains, Col: n.Col, Text: s})
+			}
+		case In:
+			for _, p := range n.Nets {
+				lits = append(lits, Literal{Kind: LitNet, Col: n.Col, Net: p})
+			}
+		case Num:
+			for _, v := range n.Nums {
+				lits = append(lits, Literal{Kind: LitNum, Col: n.Col, Cmp: n.Cmp, Num: v})
+				if n.Cmp.Holds(0, v) {
+					lits = nil
+					break
+				}
+			}
+		}
+	}
+	if len(lits) == 0 {
+		if n.absent() {
+			return Witness{}, false
+		}
+		lits = []Literal{{Kind: LitPresent, Col: n.Col}}
+	}
+	w := Witness{Literals: lits}
+	for _, l := range lits {
+		w.Cost += l.cost()
+	}
+	return w, true
+}
+
+// absent is the atom's value on an event without the column.
+func (n *Node) absent() bool {
+	v := false
+	list := event.Columns[n.Col].Kind == event.KindKeywords
+	switch n.Op {
+	case Eq:
+		for _, s := range n.Lits {
+			v = v || s == "" && !list
+		}
+	case Match:
+		v = !list && n.Re.MatchString("")
+	case Num:
+		for _, x := range n.Nums {
+			v = v || n.Cmp.Holds(0, x)
+		}
+	}
+	return v != n.Neg
+}
+
+// Holds reports v ∘ x.
+func (c Cmp) Holds(v, x float64) bool {
+	switch c {
+	case LT:
+		return v < x
+	case LE:
+		return v <= x
+	case GT:
+		return v > x
+	case GE:
+		return v >= x
+	}
+	return v == x
+}
+
+// few lists columns that have a handful of values, so that equality says
+// little.
+var few = map[event.ColumnID]bool{
+	event.Source: true, event.ActivityName: true, event.StatusCode: true, event.MetadataEventCode: true,
+	event.MetadataLogName: true, event.APIOperation: true, event.ResourceType: true, event.HTTPRequestMethod: true,
+	event.ProcessIntegrity: true, event.ProcessCompany: true, event.AIOperation: true, event.GuardrailVerdict: true,
+	event.AuthorizationDecision: true, event.ServiceName: true, event.TimeQuality: true,
+}
+
+// common holds texts that ordinary events are full of.
+const common = `c:\windows\system32\ c:\program files (x86)\microsoft\ \appdata\local\temp\ c:\users\ \software\microsoft\windows\currentversion\ ` +
+	`hklm\system\currentcontrolset\services\ hku\s-1-5-21- .exe .dll "c:\ http:// https:// .com/ powershell.exe cmd.exe /c  -nop -command ` +
+	`svchost.exe rundll32.exe explorer.exe \syswow64\ /usr/bin/ /v1/chat/completions please the and you kube-system system:serviceaccount: `
+
+func (l Literal) cost() float64 {
+	var c float64
+	switch l.Kind {
+	case LitEq:
+		if c = 0.002; few[l.Col] {
+			c = 0.1
+		}
+		return c
+	case LitNum:
+		if l.Cmp == EQ {
+			return 0.05
+		}
+		return 0.2
+	case LitNet:
+		return 0.02
+	case LitPresent:
+		return 0.6
+	case LitPrefix, LitSuffix:
+		c = 0.004
+		if len(l.Text) < 4 {
+			c = 0.1
+		}
+	case LitContains:
+		c = [...]float64{1, 0.6, 0.4, 0.15, 0.05, 0.02, 0.01, 0.006}[min(len(l.Text), 7)]
+		if len(l.Text) > 7 {
+			c = 0.003
+		}
+	}
+	if strings.Contains(common, l.Text) {
+		c = max(c*8, 0.02)
+	}
+	return c
+}
+
+// Guard returns folded texts of which every match of the pattern contains at
+// least one; none if the pattern does not tell.
+func (n *Node) Guard() []string {
+	re, err := syntax.Parse(n.Re.String(), syntax.Perl)
+	if err != nil {
+		return nil
+	}
+	lits, _ := patternLits(re.Simplify())
+	return lits
+}
+
+// patternLits returns the best set and its cost; no set costs 1.
+func patternLits(re *syntax.Regexp) ([]string, float64) {
+	switch re.Op {
+	case syntax.OpLiteral:
+		s := safeLiteral(re)
+		if len(s) < 2 {
+			return nil, 1
+		}
+		return []string{s}, Literal{Kind: LitContains, Text: s}.cost()
+	case syntax.OpCapture, syntax.OpPlus:
+		return patternLits(re.Sub[0])
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			return patternLits(re.Sub[0])
+		}
+	case syntax.OpConcat:
+		var best []string
+		cost := 1.0
+		for _, sub := range re.Sub {
+			if lits, c := patternLits(sub); lits != nil && c < cost {
+				best, cost = lits, c
+			}
+		}
+		return best, cost
+	case syntax.OpAlternate:
+		var all []string
+		sum := 0.0
+		for _, sub := range re.Sub {
+			lits, c := patternLits(sub)
+			if lits == nil || len(all)+len(lits) > 512 {
+				return nil, 1
+			}
+			all, sum = append(all, lits...), sum+c
+		}
+		return all, sum
+	}
+	return nil, 1
+}
+
+// safeLiteral folds a literal of a pattern. Without case, a pattern also takes
+// the long s and the Kelvin sign for s and k, and other letters beyond ASCII in
+// either case, which folding here does not: only runs without them are safe.
+func safeLiteral(re *syntax.Regexp) string {
+	fold := re.Flags&syntax.FoldCase != 0
+	best, run := "", []rune(nil)
+	for i := 0; i <= len(re.Rune); i++ {
+		// U+FFFD also matches bytes that are no character.
+		if i < len(re.Rune) && re.Rune[i] != utf8.RuneError && !(fold && strange(re.Rune[i])) {
+			run = append(run, re.Rune[i])
+			continue
+		}
+		if len(run) > len(best) {
+			best = string(run)
+		}
+		run = run[:0]
+	}
+	return Fold(best)
+}
+
+func strange(r rune) bool { return r >= 0x80 || r|0x20 == 's' || r|0x20 == 'k' }
