@@ -93,7 +93,8 @@ def write(path, data, replacements=(), limit=1_500_000):
     for pattern, to in replacements:
         data = re.sub(pattern, to, data)
     forbidden = [k.encode() for k in [*KEYS.values(), WRONG_KEY]]
-    forbidden += [socket.gethostname().encode(), b"/root/", b"/home/", str(cache_dir(".")).encode()]
+    forbidden += [socket.gethostname().encode()] if len(socket.gethostname()) > 4 else []  # "vm" is in many a word
+    forbidden += [b"/root/", b"/home/", str(cache_dir(".")).encode()]
     for text in forbidden:
         if text in data:
             raise SystemExit(f"{path.name} would leak {text.decode()!r}")
