@@ -68,7 +68,7 @@ func key(p *pkg, t *test) string {
 // closing line. It tells whether the run is good.
 func (r *results) report(out io.Writer, ci bool) bool {
 	var passed, failed, skipped int
-	var skips, flaky []string
+	var skips, flaky, empty []string
 	fail := func(name, output string) {
 		if r.flaky[name] {
 			flaky = append(flaky, name)
@@ -83,6 +83,10 @@ func (r *results) report(out io.Writer, ci bool) bool {
 		fmt.Fprintf(out, "\n--- %s\n%s\n", name, strings.TrimRight(output, "\n"))
 	}
 	for _, p := range r.order {
+		if p.status == "skip" {
+			empty = append(empty, short(p.path))
+			continue
+		}
 		good, bad, skip := p.counted()
 		passed += len(good)
 		skipped += len(skip)
@@ -99,6 +103,9 @@ func (r *results) report(out io.Writer, ci bool) bool {
 		for _, t := range skip {
 			skips = append(skips, key(p, t)+": "+reason(t))
 		}
+	}
+	if len(empty) > 0 {
+		fmt.Fprintf(out, "\nno tests in: %s\n", strings.Join(empty, ", "))
 	}
 	list(out, "skipped", skips)
 	list(out, "flaky (failed, then passed when repeated)", flaky)

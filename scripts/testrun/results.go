@@ -103,7 +103,9 @@ func (r *results) add(e event) {
 			keep(&p.output, e.Output)
 		case "pass", "fail", "skip":
 			p.status, p.elapsed, p.build = e.Action, e.Elapsed, e.FailedBuild
-			r.onPackage(p)
+			if e.Action != "skip" { // no tests: named in the report
+				r.onPackage(p)
+			}
 		}
 		return
 	}
@@ -192,8 +194,6 @@ func (p *pkg) line() string {
 		return fmt.Sprintf("FAIL  %-52s does not build", name)
 	case p.failed():
 		return fmt.Sprintf("FAIL  %-52s %4d failed of %d  %.1fs", name, len(failed), len(failed)+len(passed)+len(skipped), p.elapsed)
-	case len(p.order) == 0:
-		return fmt.Sprintf("-     %-52s no tests", name)
 	}
 	s := fmt.Sprintf("ok    %-52s %4d tests  %.1fs", name, len(passed), p.elapsed)
 	if len(skipped) > 0 {
