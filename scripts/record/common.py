@@ -111,5 +111,6 @@ PYTHON_PACKAGES = [
     "opentelemetry-sdk==1.45.2",
     "opentelemetry-exporter-otlp-proto-http==1.45.2",
     "opentelemetry-instrumentation-openai-v2==2.4b0",
+    "opentelemetry-util-genai==1.1b0",  # 1.2b0 and later lack a module that openai-v2 2.4b0 imports
     "opentelemetry-instrumentation-openai==0.62.4",
 ]
