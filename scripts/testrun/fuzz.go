@@ -1,17 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 )
-
-var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w*)\(\w+ \*testing\.F\)`)
 
 // runFuzz fuzzes every target for the given time, one after another: go
 // accepts one target at a time, and each uses all cores.
@@ -32,18 +33,18 @@ func runFuzz(ctx context.Context, s settings, each time.Duration, patterns []str
 			continue
 		}
 		for name := range strings.FieldsSeq(fields[2]) {
-			source, err := os.ReadFile(filepath.Join(fields[1], name))
+			targets, err := fuzzTargets(filepath.Join(fields[1], name))
 			if err != nil {
 				return false, err
 			}
-			for _, m := range fuzzTarget.FindAllSubmatch(source, -1) {
-				target := string(m[1])
+			for _, target := range targets {
 				cmd := goCommand(ctx, s, "test", "-run=^$", "-fuzz=^"+target+"$", "-fuzztime="+each.String(), fields[0])
 				output, err := cmd.CombinedOutput()
 				if ctx.Err() != nil {
 					return false, context.Cause(ctx)
 				}
-				if err != nil {
+				// go succeeds when no target has that name.
+				if err != nil || bytes.Contains(output, []byte("no fuzz tests to fuzz")) {
 					failed++
 					fmt.Fprintf(out, "FAIL  %s %s\n%s\n", short(fields[0]), target, output)
 					continue
@@ -55,4 +56,19 @@ func runFuzz(ctx context.Context, s settings, each time.Duration, patterns []str
 	}
 	fmt.Fprintf(out, "\n%d passed, %d failed, 0 skipped\n", passed, failed)
 	return failed == 0, nil
+}
+
+// fuzzTargets returns the names of the fuzz targets of a test file.
+func fuzzTargets(file string) ([]string, error) {
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, d := range f.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Fuzz") {
+			names = append(names, fn.Name.Name)
+		}
+	}
+	return names, nil
 }
