@@ -1,0 +1,244 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
+	"github.com/vagus-hub/vagus/services/ingest/internal/body"
+	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+)
+
+// problem is an answer other than 200.
+type problem struct {
+	status  int
+	retry   int      // Retry-After in seconds; 0: no use to try again
+	Code    string   `json:"code"`
+	Message string   `json:"error"`
+	Offset  *int     `json:"offset,omitempty"` // byte of the unpacked body
+	Batch   string   `json:"batch,omitempty"`  // repeat with this Idempotency-Key
+	Near    []string `json:"near,omitempty"`   // sources that may have been meant
+}
+
+func (p *problem) Error() string { return p.Message }
+
+// receipt is the answer 200.
+type receipt struct {
+	Accepted  int    `json:"accepted"`
+	Dead      int    `json:"dead"`
+	Batch     string `json:"batch"`
+	Duplicate bool   `json:"duplicate"`
+}
+
+func (s *Service) handle(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	rec, p := s.receive(w, r)
+	s.metrics.seconds.Observe(time.Since(began))
+	if p != nil {
+		s.refuse(w, r, p)
+		return
+	}
+	s.metrics.requests.Add(1, "200")
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(rec) // the client went away
+}
+
+func (s *Service) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
+	s.metrics.requests.Add(1, strconv.Itoa(p.status))
+	s.opts.Logger.Debug("request refused", "status", p.status, "code", p.Code, "error", p.Message, "remote", r.RemoteAddr, "path", r.URL.Path)
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	if p.retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retry))
+	}
+	if p.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="vagus"`)
+	}
+	if p.status == http.StatusRequestEntityTooLarge || p.status == http.StatusRequestTimeout {
+		// The rest of the body is not worth reading.
+		h.Set("Connection", "close")
+	}
+	w.WriteHeader(p.status)
+	_ = json.NewEncoder(w).Encode(p) // the client went away
+}
+
+// receive does the whole of a request but for the answer.
+func (s *Service) receive(w http.ResponseWriter, r *http.Request) (*receipt, *problem) {
+	source := r.PathValue("source")
+	id, framing, p := s.admit(r, source)
+	if p != nil {
+		return nil, p
+	}
+	key := r.Header.Get("Idempotency-Key")
+	if p := checkKey(key); p != nil {
+		return nil, p
+	}
+	ws := s.work.Get().(*workspace)
+	defer s.recycle(ws)
+	if p := s.read(w, r, ws); p != nil {
+		return nil, p
+	}
+	lim := frame.Limits{MaxRecord: s.opts.MaxRecord, MaxRecords: s.opts.MaxRecords, MaxDepth: 64}
+	var err error
+	if framing == JSON {
+		err = frame.JSON(ws.body, lim, &ws.frames)
+	} else {
+		err = frame.Lines(ws.body, lim, &ws.frames)
+	}
+	if err != nil {
+		return nil, frameProblem(err)
+	}
+	remote, _, _ := net.SplitHostPort(r.RemoteAddr)
+	// The sender may be gone by now; what it sent is better stored whole than
+	// in part, so the publishing has a time limit of its own.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.opts.AckTimeout)
+	defer cancel()
+	b := &batch{s: s, ctx: ctx, ws: ws, source: source, auth: id.Name, remote: remote, key: key, received: time.Now().UnixMilli()}
+	if b.key == "" {
+		b.key = rand.Text()
+	}
+	if err := b.publish(); err != nil {
+		return nil, s.busProblem(err, b)
+	}
+	s.metrics.records.Add(float64(len(ws.frames.Records)), source)
+	s.metrics.bytes.Add(float64(len(ws.body)), source)
+	for _, bad := range ws.frames.Bad {
+		s.metrics.dead.Add(1, source, bad.Reason)
+	}
+	return &receipt{Accepted: len(ws.frames.Records), Dead: len(ws.frames.Bad), Batch: b.key, Duplicate: b.duplicate()}, nil
+}
+
+// admit checks token and source; an unknown sender learns nothing of sources.
+func (s *Service) admit(r *http.Request, source string) (auth.Identity, Framing, *problem) {
+	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	id, ok := s.tokens.Load().Check(strings.TrimSpace(token))
+	if !found || !ok {
+		return id, "", &problem{status: http.StatusUnauthorized, Code: "unauthorized", Message: "missing or wrong token (send Authorization: Bearer TOKEN)"}
+	}
+	framing, known := s.opts.Framing(source)
+	switch {
+	case known && id.May(source):
+		return id, framing, nil
+	case known:
+		return id, "", &problem{status: http.StatusForbidden, Code: "forbidden", Message: fmt.Sprintf("token %s may not write to source %s", id.Name, source)}
+	}
+	var may []string
+	for _, name := range s.opts.Sources() {
+		if id.May(name) {
+			may = append(may, name)
+		}
+	}
+	p := &problem{status: http.StatusNotFound, Code: "unknown_source", Message: fmt.Sprintf("unknown source %.128q", source), Near: near(source, may)}
+	if len(p.Near) > 0 {
+		p.Message += ", did you mean " + strings.Join(p.Near, " or ") + "?"
+	}
+	return id, "", p
+}
+
+// checkKey keeps what goes into message ids short and printable.
+func checkKey(key string) *problem {
+	bad := len(key) > 128
+	for i := 0; i < len(key); i++ {
+		bad = bad || key[i] <= ' ' || key[i] > '~'
+	}
+	if bad {
+		return &problem{status: http.StatusBadRequest, Code: "bad_idempotency_key", Message: "Idempotency-Key must be 1 to 128 printable ASCII characters without spaces"}
+	}
+	return nil
+}
+
+var errMemory = errors.New("too much in flight")
+
+// read fills ws.body, charging its memory to the budget.
+func (s *Service) read(w http.ResponseWriter, r *http.Request, ws *workspace) *problem {
+	if r.ContentLength > s.opts.MaxWire {
+		return &problem{status: http.StatusRequestEntityTooLarge, Code: "body_too_large",
+			Message: fmt.Sprintf("body of %d bytes, at most %d are taken (send smaller batches)", r.ContentLength, s.opts.MaxWire)}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.opts.QueueTimeout)
+	defer cancel()
+	if s.memory.acquire(ctx, int64(cap(ws.body))) != nil {
+		return &problem{status: http.StatusTooManyRequests, retry: 1, Code: "busy", Message: "too many bytes in flight, send again later"}
+	}
+	ws.charged = int64(cap(ws.body))
+	src := &patient{r: r.Body, rc: http.NewResponseController(w), idle: s.opts.IdleTimeout, end: time.Now().Add(s.opts.ReadTimeout)}
+	reader := s.readers.Get()
+	var err error
+	ws.body, err = reader.Read(ws.body[:0], src, r.Header.Get("Content-Encoding"), r.ContentLength,
+		body.Limits{Wire: s.opts.MaxWire, Size: s.opts.MaxBody, Ratio: s.opts.MaxRatio}, func(n int) error {
+			if !s.memory.try(int64(n)) {
+				return errMemory
+			}
+			ws.charged += int64(n)
+			return nil
+		})
+	s.readers.Put(reader)
+	switch {
+	case err == nil:
+		src.reset()
+		return nil
+	case errors.Is(err, errMemory):
+		return &problem{status: http.StatusTooManyRequests, retry: 1, Code: "busy", Message: "too many bytes in flight, send again later"}
+	case errors.Is(err, body.ErrTooLarge):
+		return &problem{status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: err.Error()}
+	case errors.Is(err, body.ErrEncoding):
+		return &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding", Message: err.Error()}
+	case errors.Is(err, body.ErrCorrupt):
+		return &problem{status: http.StatusBadRequest, Code: "damaged_body", Message: err.Error()}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &problem{status: http.StatusRequestTimeout, Code: "too_slow", Message: "the body did not arrive in time"}
+	}
+	return &problem{status: http.StatusBadRequest, Code: "broken_body", Message: "the body broke off: " + err.Error()}
+}
+
+// patient reads a body with a limit on silence and on the whole.
+type patient struct {
+	r    io.Reader
+	rc   *http.ResponseController
+	idle time.Duration
+	end  time.Time
+	set  time.Time
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if now := time.Now(); now.Sub(p.set) > p.idle/8 {
+		p.set = now
+		t := now.Add(p.idle)
+		if t.After(p.end) {
+			t = p.end
+		}
+		_ = p.rc.SetReadDeadline(t) // not every connection has deadlines
+	}
+	return p.r.Read(b)
+}
+
+func (p *patient) reset() { _ = p.rc.SetReadDeadline(time.Time{}) }
+
+func frameProblem(err error) *problem {
+	var fe *frame.Error
+	if errors.As(err, &fe) {
+		return &problem{status: http.StatusBadRequest, Code: "malformed_json", Message: err.Error() + "; nothing was taken", Offset: &fe.Offset}
+	}
+	return &problem{status: http.StatusRequestEntityTooLarge, Code: "too_many_records", Message: err.Error()}
+}
+
+func (s *Service) busProblem(err error, b *batch) *problem {
+	if errors.Is(err, bus.ErrRefused) {
+		s.opts.Logger.Error("bus refused a block", "source", b.source, "error", err)
+		return &problem{status: http.StatusInternalServerError, Code: "refused", Message: "the bus refused the batch: " + err.Error(), Batch: b.key}
+	}
+	s.opts.Logger.Warn("bus busy", "source", b.source, "batch", b.key, "error", err)
+	return &problem{status: http.StatusServiceUnavailable, retry: 2, Code: "busy", Batch: b.key,
+		Message: "the bus cannot take the batch now; send it again with the same Idempotency-Key: " + err.Error()}
+}

@@ -1,0 +1,141 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/telemetry"
+)
+
+// Framing says how the records of a source are told apart.
+type Framing string
+
+// The framings.
+const (
+	// JSON takes one value a line, arrays, and values over several lines.
+	JSON Framing = "json"
+	// Lines takes one record a line.
+	Lines Framing = "lines"
+)
+
+// Bus is what ingest needs of the bus.
+type Bus interface {
+	PublishAsync(ctx context.Context, m bus.Msg, done func(bus.Ack, error)) error
+	Ready(ctx context.Context) error
+}
+
+// Token is one sender's credential: a name, the SHA-256 hash of the secret as
+// 64 hex digits, and the sources it may write to (ids, "vendor.*" or "*").
+type Token = auth.Token
+
+// HashToken gives what Token.SHA256 holds.
+func HashToken(secret string) string { return auth.Hash(secret) }
+
+// Options configures the service. Bus, Framing and Tokens are required.
+type Options struct {
+	// Addr to listen on; "127.0.0.1:0" takes a free port, see Service.Addr.
+	Addr string
+	// TLS makes it HTTPS (with client certificates if so configured).
+	TLS *tls.Config
+	// Bus takes the blocks.
+	Bus Bus
+	// Framing tells how a source's records are framed, and whether the source
+	// is known at all.
+	Framing func(source string) (f Framing, known bool)
+	// Sources lists the known sources, for hints; may be nil.
+	Sources func() []string
+	// Tokens of the senders.
+	Tokens []Token
+
+	// MaxWire and MaxBody bound a request in bytes, as sent and unpacked;
+	// MaxRatio bounds unpacked to sent (looked at beyond 4 MiB).
+	MaxWire, MaxBody, MaxRatio int64
+	// MaxRecord bounds a record in bytes: a longer one becomes a dead letter
+	// with its first 64 KiB. MaxRecords bounds the records of a request.
+	MaxRecord, MaxRecords int
+	// MaxInFlight bounds the memory of all requests at work, in bytes.
+	MaxInFlight int64
+	// BlockBytes is the size at which a block is published.
+	BlockBytes int
+
+	// HeaderTimeout and ReadTimeout bound how long a request may take to
+	// arrive, IdleTimeout the silence within a body.
+	HeaderTimeout, ReadTimeout, IdleTimeout time.Duration
+	// QueueTimeout bounds the wait for memory before 429; AckTimeout the wait
+	// for the bus before 503.
+	QueueTimeout, AckTimeout time.Duration
+	// Grace is how long requests at work may take to end when Run stops.
+	Grace time.Duration
+
+	// Metrics may be nil, Logger too.
+	Metrics *telemetry.Registry
+	Logger  *slog.Logger
+}
+
+// DefaultOptions returns limits that suit one node.
+func DefaultOptions() Options {
+	return Options{
+		Addr: "127.0.0.1:4318", MaxWire: 64 << 20, MaxBody: 64 << 20, MaxRatio: 200,
+		MaxRecord: 1 << 20, MaxRecords: 1_000_000, MaxInFlight: 192 << 20, BlockBytes: 900 << 10,
+		HeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 15 * time.Second,
+		QueueTimeout: 2 * time.Second, AckTimeout: 20 * time.Second, Grace: 15 * time.Second,
+	}
+}
+
+func (o *Options) check() error {
+	if o.Bus == nil || o.Framing == nil {
+		return errors.New("ingest options: Bus and Framing are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = telemetry.NewRegistry()
+	}
+	if o.Sources == nil {
+		o.Sources = func() []string { return nil }
+	}
+	for name, v := range map[string]int64{
+		"MaxWire": o.MaxWire, "MaxBody": o.MaxBody, "MaxRatio": o.MaxRatio, "MaxRecord": int64(o.MaxRecord),
+		"MaxRecords": int64(o.MaxRecords), "BlockBytes": int64(o.BlockBytes),
+	} {
+		if v <= 0 {
+			return fmt.Errorf("ingest options: %s is %d, must be positive (start from DefaultOptions)", name, v)
+		}
+	}
+	if o.MaxBody > 1<<31 {
+		return fmt.Errorf("ingest options: MaxBody is %d, at most 2 GiB", o.MaxBody)
+	}
+	if o.MaxInFlight < 4<<20 {
+		return fmt.Errorf("ingest options: MaxInFlight is %d, at least 4 MiB", o.MaxInFlight)
+	}
+	return nil
+}
+
+// LoadTokens reads a YAML file with a list "tokens" of name, sha256 and
+// sources. Errors carry line and column.
+func LoadTokens(path string) ([]Token, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read tokens: %w", err)
+	}
+	var file struct {
+		Tokens []Token `yaml:"tokens"`
+	}
+	if err := yaml.UnmarshalWithOptions(data, &file, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("read tokens %s: %w", path, err)
+	}
+	if _, err := auth.New(file.Tokens); err != nil {
+		return nil, fmt.Errorf("read tokens %s: %w", path, err)
+	}
+	return file.Tokens, nil
+}

@@ -1,0 +1,137 @@
+// Package ingest receives logs over HTTP, authenticates the sender, cuts the
+// body into records and publishes them as RAW blocks. It knows nothing of what
+// records mean.
+//
+// A request is answered with 200 only after the bus acknowledged every block,
+// which means they are on disk. Any other answer says that the batch may be
+// stored in part: the sender repeats it with the same Idempotency-Key, and
+// what was stored already is not stored again.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
+	"github.com/vagus-hub/vagus/services/ingest/internal/body"
+	"github.com/vagus-hub/vagus/services/internal/telemetry"
+)
+
+// Service is one listening ingest.
+type Service struct {
+	opts     Options
+	tokens   atomic.Pointer[auth.Set]
+	listener net.Listener
+	server   *http.Server
+	memory   *budget
+	readers  body.Pool
+	work     sync.Pool // *workspace
+	payloads sync.Pool // *[]byte
+	draining atomic.Bool
+	metrics  metrics
+}
+
+type metrics struct {
+	requests, records, bytes, dead telemetry.Counter
+	seconds                        telemetry.Histogram
+}
+
+// New checks the options and binds the address. Call Run, or Close.
+func New(opts Options) (*Service, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	s := &Service{opts: opts, memory: newBudget(opts.MaxInFlight)}
+	if err := s.SetTokens(opts.Tokens); err != nil {
+		return nil, fmt.Errorf("ingest options: %w", err)
+	}
+	s.work.New = func() any { return newWorkspace() }
+	s.payloads.New = func() any { return new([]byte) }
+	m := opts.Metrics
+	s.metrics = metrics{
+		requests: m.Counter("vagus_ingest_requests_total", "Requests by status code.", "code"),
+		records:  m.Counter("vagus_ingest_records_total", "Records accepted, by source.", "source"),
+		bytes:    m.Counter("vagus_ingest_bytes_total", "Bytes of accepted bodies after unpacking, by source.", "source"),
+		dead:     m.Counter("vagus_ingest_dead_total", "Records that became dead letters, by source and reason.", "source", "reason"),
+		seconds:  m.Histogram("vagus_ingest_request_seconds", "Time from the first byte of a request to its answer."),
+	}
+	m.OnCollect(func(snap *telemetry.Snapshot) {
+		snap.Set("vagus_ingest_memory_bytes", "Memory held by requests at work.", float64(s.memory.used()))
+	})
+	health := telemetry.NewHealth(m)
+	health.Check("bus", opts.Bus.Ready)
+	health.Check("ingest", func(context.Context) error {
+		if s.draining.Load() {
+			return errors.New("stopping")
+		}
+		return nil
+	})
+	probe := health.Handler()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/ingest/{source}", s.handle)
+	for _, p := range []string{"GET /healthz", "GET /readyz", "GET /metrics"} {
+		mux.Handle(p, probe)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.refuse(w, r, &problem{status: http.StatusNotFound, Code: "no_such_path", Message: "send logs with POST /v1/ingest/{source}"})
+	})
+	s.server = &http.Server{
+		Handler: mux, ReadHeaderTimeout: opts.HeaderTimeout, IdleTimeout: 2 * opts.ReadTimeout, MaxHeaderBytes: 32 << 10,
+		TLSConfig: opts.TLS,
+	}
+	l, err := net.Listen("tcp", opts.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for logs on %s: %w (choose another address)", opts.Addr, err)
+	}
+	s.listener = l
+	return s, nil
+}
+
+// Addr is the address that is listened on.
+func (s *Service) Addr() string { return s.listener.Addr().String() }
+
+// SetTokens replaces the senders' credentials, for requests from now on.
+func (s *Service) SetTokens(tokens []Token) error {
+	set, err := auth.New(tokens)
+	if err != nil {
+		return err
+	}
+	s.tokens.Store(set)
+	return nil
+}
+
+// Run serves until ctx ends, lets requests at work finish (up to Grace) and
+// returns nil.
+func (s *Service) Run(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() {
+		if s.opts.TLS != nil {
+			failed <- s.server.ServeTLS(s.listener, "", "")
+			return
+		}
+		failed <- s.server.Serve(s.listener)
+	}()
+	s.opts.Logger.Info("ingest listens", "addr", s.Addr())
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve ingest on %s: %w", s.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Grace)
+	defer cancel()
+	if err := s.server.Shutdown(stop); err != nil {
+		s.opts.Logger.Warn("ingest stops with requests at work", "error", err)
+		_ = s.server.Close()
+	}
+	<-failed
+	return nil
+}
+
+// Close frees the address of a Service that never ran.
+func (s *Service) Close() error { return errors.Join(s.server.Close(), s.listener.Close()) }
