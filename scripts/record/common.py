@@ -24,7 +24,9 @@ def cache_dir(name):
 
 
 def testdata(source):
-    path = REPO / "schemas" / "sources" / source / "testdata"
+    """Where a source's recordings go; $VAGUS_RECORD_OUT puts them elsewhere, to compare."""
+    base = os.environ.get("VAGUS_RECORD_OUT")
+    path = (pathlib.Path(base) if base else REPO / "schemas" / "sources") / source / "testdata"
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -101,7 +103,7 @@ def write(path, data, replacements=(), limit=1_500_000):
     if len(data) > limit:
         raise SystemExit(f"{path.name} has {len(data)} bytes, more than {limit}")
     path.write_bytes(data)
-    print(f"wrote {path.relative_to(REPO)}: {len(data)} bytes, {data.count(10)} lines")
+    print(f"wrote {path}: {len(data)} bytes, {data.count(10)} lines")
 
 
 # Versions that were last recorded with. A newer one is a new recording.

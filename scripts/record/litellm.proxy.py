@@ -8,8 +8,8 @@ Writes   schemas/sources/litellm.proxy/testdata/standard_logging.ndjson  one pay
 
 A real proxy runs on loopback before scripts/record/upstream.py and answers some
 models itself with mock_response. Keys come from a custom_auth hook
-(litellm/hooks.py) instead of a database; two guardrails and one MCP server
-(litellm/mcp_server.py) are configured.
+(litellm_proxy/hooks.py) instead of a database; two guardrails and one MCP server
+(litellm_proxy/mcp_server.py) are configured.
 
 Replaced afterwards: the upstream's port (becomes 8000) and the paths of the
 virtual environment and of this repository inside tracebacks (become /app).
@@ -73,7 +73,7 @@ mcp_servers:
   ticket_tools:
     transport: stdio
     command: "{python}"
-    args: ["{here}/litellm/mcp_server.py"]
+    args: ["{here}/litellm_proxy/mcp_server.py"]
     description: support tickets
     allow_all_keys: true
 general_settings:
@@ -189,7 +189,7 @@ def main():
     here = common.REPO / "scripts" / "record"
     (work / "config.yaml").write_text(CONFIG.format(up=up, sink=sink, here=here, python=sys.executable))
     # LiteLLM loads hooks from the directory of its config file.
-    (work / "hooks.py").write_text((here / "litellm" / "hooks.py").read_text())
+    (work / "hooks.py").write_text((here / "litellm_proxy" / "hooks.py").read_text())
     server, box = upstream.start(up), receiver.Receiver(sink)
     env = {**os.environ, "PYTHONPATH": str(here), "PYTHONDONTWRITEBYTECODE": "1", "UPSTREAM_KEY": corpus.KEYS["batch"],
            "MASTER_KEY": "sk-synthetic-master-000000000000000000005d5d", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
