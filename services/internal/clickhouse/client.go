@@ -30,6 +30,7 @@ type Client struct {
 	conn driver.Conn
 	addr string
 	db   string
+	raw  rawHTTP
 }
 
 // Open connects to the server that dsn names and asks for its version, so that
@@ -47,7 +48,7 @@ func Open(ctx context.Context, dsn string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open clickhouse %s: %w", opts.Addr[0], err)
 	}
-	c := &Client{conn: conn, addr: opts.Addr[0], db: opts.Auth.Database}
+	c := &Client{conn: conn, addr: opts.Addr[0], db: opts.Auth.Database, raw: newRawHTTP(opts)}
 	if _, err := conn.ServerVersion(); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open clickhouse %s: %w", c.addr, err)
@@ -125,7 +126,10 @@ func (c *Client) Database() string { return c.db }
 func (c *Client) Conn() driver.Conn { return c.conn }
 
 // Close ends the pool.
-func (c *Client) Close() error { return c.conn.Close() }
+func (c *Client) Close() error {
+	c.raw.close()
+	return c.conn.Close()
+}
 
 // Exec runs a statement without a result. Arguments fill `?`, `$1` or, as
 // clickhouse.Named values, `@name`; parameters of the `{name:Type}` kind come
@@ -198,21 +202,6 @@ func (c *Client) InsertNative(ctx context.Context, in Insert, r io.Reader) error
 
 // onlyReader hides other methods, so that no one closes the caller's reader.
 type onlyReader struct{ io.Reader }
-
-// SelectNative runs a SELECT with `{name:Type}` parameters and returns its
-// result as Native blocks of revision 0, streamed. A failure under way is
-// returned by Read. The caller closes the result.
-func (c *Client) SelectNative(ctx context.Context, sql string, params map[string]string) (io.ReadCloser, error) {
-	opts := []chgo.QueryOption{chgo.WithSettings(chgo.Settings{"client_protocol_version": 0})}
-	if len(params) > 0 {
-		opts = append(opts, chgo.WithParameters(params))
-	}
-	rc, err := c.conn.QueryFormat(chgo.Context(ctx, opts...), "Native", sql)
-	if err != nil {
-		return nil, fmt.Errorf("query clickhouse: %w", err)
-	}
-	return rc, nil
-}
 
 // QuoteName quotes `table` or `database.table` for use in SQL.
 func QuoteName(name string) string {

@@ -28,6 +28,7 @@ type childConfig struct {
 	DataDir   string
 	Users     []User
 	MaxMemory int64
+	LockWait  time.Duration
 	Verbose   bool
 }
 
@@ -86,7 +87,7 @@ func serveChild(ctx context.Context, cfg childConfig, log *slog.Logger) error {
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(128 << 20)
 
-	unlock, err := lockDir(cfg.DataDir)
+	unlock, err := lockDir(cfg.DataDir, cfg.LockWait)
 	if err != nil {
 		return err
 	}

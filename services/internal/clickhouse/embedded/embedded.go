@@ -50,6 +50,9 @@ type Options struct {
 	Logger *slog.Logger
 	// OnProgress is told what a fetch does; nil is fine.
 	OnProgress func(Progress)
+	// LockWait is how long to wait for another owner of DataDir to let go, as a
+	// predecessor does that was told to stop; zero is ten seconds.
+	LockWait time.Duration
 	// StartTimeout bounds each start of the child; zero is two minutes.
 	StartTimeout time.Duration
 }
@@ -78,6 +81,9 @@ func (o *Options) complete() error {
 			return fmt.Errorf("start clickhouse engine: find own program: %w", err)
 		}
 		o.Command = []string{self, "clickhouse-engine"}
+	}
+	if o.LockWait == 0 {
+		o.LockWait = 10 * time.Second
 	}
 	if o.StartTimeout == 0 {
 		o.StartTimeout = 2 * time.Minute

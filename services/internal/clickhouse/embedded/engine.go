@@ -239,7 +239,7 @@ func (e *Engine) runChild(ctx context.Context, first chan<- error) (up bool, err
 
 func (e *Engine) configure(w io.Writer) error {
 	b, err := json.Marshal(childConfig{
-		Library: e.library, DataDir: e.opts.DataDir, Users: e.opts.Users, MaxMemory: e.opts.MaxMemory,
+		Library: e.library, DataDir: e.opts.DataDir, Users: e.opts.Users, MaxMemory: e.opts.MaxMemory, LockWait: e.opts.LockWait,
 		Verbose: e.opts.Logger.Enabled(context.Background(), -4),
 	})
 	if err != nil {

@@ -12,17 +12,15 @@ import (
 	"time"
 )
 
-// lockWait is how long a new child waits for a killed predecessor to let go.
-const lockWait = 10 * time.Second
-
-// lockDir makes this process the owner of a data directory. The kernel lets
+// lockDir makes this process the owner of a data directory, waiting for a
+// predecessor that is about to end. The kernel lets
 // go of the lock when the process ends, however it ends.
-func lockDir(dir string) (unlock func(), err error) {
+func lockDir(dir string, wait time.Duration) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	path := filepath.Join(dir, "engine.lock")
-	deadline := time.Now().Add(lockWait)
+	deadline := time.Now().Add(wait)
 	for {
 		f, err := tryLock(path)
 		if err == nil {

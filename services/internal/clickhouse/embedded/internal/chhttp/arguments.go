@@ -45,6 +45,7 @@ func parseArguments(r *http.Request) (arguments, error) {
 	}
 	sort.Strings(names)
 	var sets []string
+	multi := strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data")
 	for _, name := range names {
 		v := q.Get(name)
 		a.raw[name] = v
@@ -54,6 +55,9 @@ func parseArguments(r *http.Request) (arguments, error) {
 		}
 		if reserved[name] {
 			continue
+		}
+		if multi && (strings.HasSuffix(name, "_structure") || strings.HasSuffix(name, "_format") || strings.HasSuffix(name, "_types")) {
+			continue // of an external table
 		}
 		if !identifier(name) {
 			return a, exceptionf(codeBadSetting, "UNKNOWN_SETTING", "Setting %s is neither a builtin setting nor started with the prefix", printable(name))

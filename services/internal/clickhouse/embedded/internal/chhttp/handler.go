@@ -170,6 +170,7 @@ type request struct {
 	body     io.Reader
 	st       sqltext.Statement
 	data     io.Reader // of an INSERT
+	external []externalTable
 	conn     *chdb.Conn
 	reply    *reply
 	readOnly bool
@@ -187,6 +188,9 @@ func (q *request) serve() error {
 		return err
 	}
 	if q.body, err = decodeBody(q.r, q.args.flag("decompress")); err != nil {
+		return err
+	}
+	if err := q.readForm(); err != nil {
 		return err
 	}
 	if err := q.readStatement(); err != nil {
@@ -224,6 +228,9 @@ func (q *request) serve() error {
 		_ = q.h.Admin("KILL QUERY WHERE Settings['log_comment'] = '" + mark + "' ASYNC")
 	})
 	defer stop()
+	if err := q.loadExternal(); err != nil {
+		return err
+	}
 	return q.run()
 }
 

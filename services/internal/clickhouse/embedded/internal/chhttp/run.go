@@ -19,9 +19,20 @@ func (q *request) run() error {
 	case sqltext.Insert:
 		return q.insert()
 	case sqltext.Select, sqltext.Inspect:
-		return q.stream()
+		if piecewise[strings.ToLower(first(q.st.OutFormat, q.args.format))] {
+			return q.stream()
+		}
 	}
 	return q.whole()
+}
+
+// piecewise are the formats without a head, a foot and separators: the engine
+// ends the document with every piece of a streamed result. Results in other
+// formats are made whole in memory, which the engine's limits bound.
+var piecewise = map[string]bool{
+	"native": true, "rowbinary": true, "tabseparated": true, "tsv": true, "tabseparatedraw": true, "tsvraw": true, "raw": true,
+	"csv": true, "jsoneachrow": true, "jsonlines": true, "ndjson": true, "jsoncompacteachrow": true, "jsonstringseachrow": true,
+	"jsoncompactstringseachrow": true, "lineasstring": true, "rawblob": true, "msgpack": true, "tskv": true,
 }
 
 // whole runs a statement whose result is small.
