@@ -87,10 +87,12 @@ router_settings: {{num_retries: 0}}
 class Client:
     def __init__(self, port):
         self.base = f"http://127.0.0.1:{port}"
+        self.calls = 0
 
     def post(self, path, body, key="rag-web", addr="192.0.2.10", ua="openai-python/2.54.0", headers=None):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         secret = corpus.KEYS.get(key, key)
+        self.calls += 1
         req = urllib.request.Request(self.base + path, data, {
             "Content-Type": "application/json", "Authorization": "Bearer " + secret,
             "X-Forwarded-For": addr, "User-Agent": ua, **(headers or {})})
@@ -218,6 +220,9 @@ def main():
     records = []
     for _, _, body in box.bodies:
         records += json.loads(body)
+    if len(records) != c.calls:
+        # The callback empties its queue after a POST, and with it what was added meanwhile.
+        raise SystemExit(f"{c.calls} calls gave {len(records)} payloads: LiteLLM lost some, run again")
     lines = [json.dumps(r).encode() for r in records]
     out = common.testdata("litellm.proxy")
     common.write(out / "standard_logging.ndjson", b"\n".join(lines) + b"\n", clean)
