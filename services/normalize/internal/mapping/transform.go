@@ -1,0 +1,135 @@
+package mapping
+
+import (
+	"bytes"
+	"sort"
+	"strconv"
+
+	"github.com/valyala/fastjson"
+)
+
+// transform changes a value on its way to a column. It may append to and
+// return scratch; returning nil means the column stays empty.
+type transform func(v *value, scratch []byte) []byte
+
+// transforms lists what `as:` accepts; docs/mappings.md explains each.
+var transforms = map[string]transform{
+	"lower":           onText(func(b, scratch []byte) []byte { return append(scratch[:0], bytes.ToLower(b)...) }),
+	"basename":        onText(func(b, _ []byte) []byte { return b[bytes.LastIndexAny(b, `/\`)+1:] }),
+	"host":            onText(func(b, _ []byte) []byte { return host(b) }),
+	"url_path":        onText(func(b, _ []byte) []byte { return before(b, '?') }),
+	"url_query":       onText(func(b, _ []byte) []byte { return after(b, '?') }),
+	"request_method":  onText(func(b, _ []byte) []byte { return word(b, 0) }),
+	"request_path":    onText(func(b, _ []byte) []byte { return before(word(b, 1), '?') }),
+	"request_query":   onText(func(b, _ []byte) []byte { return after(word(b, 1), '?') }),
+	"request_version": onText(func(b, _ []byte) []byte { return word(b, 2) }),
+	"domain":          onText(func(b, _ []byte) []byte { return domain(b) }),
+	"account":         onText(func(b, _ []byte) []byte { return b[bytes.LastIndexByte(b, '\\')+1:] }),
+	"length":          onText(func(b, scratch []byte) []byte { return strconv.AppendInt(scratch[:0], int64(len(b)), 10) }),
+	"ms":              onText(milliseconds),
+	"ns_to_ms":        onText(nanoseconds),
+	"json": func(v *value, scratch []byte) []byte {
+		if v.json == nil {
+			return v.text
+		}
+		if v.json.Type() == fastjson.TypeNull {
+			return nil
+		}
+		return v.json.MarshalTo(scratch[:0])
+	},
+	"count": func(v *value, scratch []byte) []byte {
+		if v.json == nil || v.json.Type() != fastjson.TypeArray {
+			return nil
+		}
+		return strconv.AppendInt(scratch[:0], int64(len(v.json.GetArray())), 10)
+	},
+	"chat_user":     chatText(roleUser, 0),
+	"chat_system":   chatText(roleSystem, 0),
+	"chat_response": chatText(roleAny, 0),
+	"chat_length":   chatText(roleUser, 1),
+	"reply_length":  chatText(roleAny, 1),
+}
+
+func transformNames() []string {
+	names := make([]string, 0, len(transforms))
+	for n := range transforms {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// onText makes a transform of a function on text.
+func onText(f func(b, scratch []byte) []byte) transform {
+	return func(v *value, scratch []byte) []byte {
+		b := v.text
+		if v.json != nil {
+			b = textOf(v.json, scratch)
+			if v.json.Type() != fastjson.TypeString {
+				scratch = scratch[min(len(b), cap(scratch)):cap(scratch)] // b lies in scratch: do not write over it
+			}
+		}
+		if len(b) == 0 {
+			return nil
+		}
+		return f(b, scratch)
+	}
+}
+
+func word(b []byte, n int) []byte {
+	for ; n > 0; n-- {
+		b = after(b, ' ')
+	}
+	return before(b, ' ')
+}
+
+func before(b []byte, sep byte) []byte {
+	if i := bytes.IndexByte(b, sep); i >= 0 {
+		return b[:i]
+	}
+	return b
+}
+
+func after(b []byte, sep byte) []byte {
+	if i := bytes.IndexByte(b, sep); i >= 0 {
+		return b[i+1:]
+	}
+	return nil
+}
+
+// host cuts scheme, path and port off: http://vllm.ml.svc:8000/v1 → vllm.ml.svc.
+func host(b []byte) []byte {
+	if i := bytes.Index(b, []byte("://")); i >= 0 {
+		b = b[i+3:]
+	}
+	b = before(before(b, '/'), ',')
+	if i := bytes.LastIndexByte(b, ':'); i >= 0 && bytes.IndexByte(b, ':') == i {
+		b = b[:i]
+	}
+	return b
+}
+
+// domain is what stands before the backslash of DOMAIN\user.
+func domain(b []byte) []byte {
+	i := bytes.LastIndexByte(b, '\\')
+	if i < 0 {
+		return nil
+	}
+	return b[:i]
+}
+
+func milliseconds(b, scratch []byte) []byte {
+	n, ok := parseNumber(b)
+	if !ok || n <= 0 {
+		return nil
+	}
+	return strconv.AppendInt(scratch[:0], int64(n*1000+0.5), 10)
+}
+
+func nanoseconds(b, scratch []byte) []byte {
+	n, ok := parseNumber(b)
+	if !ok || n <= 0 {
+		return nil
+	}
+	return strconv.AppendInt(scratch[:0], int64(n/1e6+0.5), 10)
+}

@@ -1,0 +1,82 @@
+package mapping
+
+import (
+	"errors"
+
+	"github.com/valyala/fastjson"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+)
+
+var errNoClass = errors.New("no class of the mapping fits the record")
+
+// keep adds a value that the mapping does not speak of to unmapped, under its
+// full path. Empty values are left out.
+func (r *Runner) keep(key []byte, v *fastjson.Value) {
+	if r.quiet > 0 {
+		return
+	}
+	r.path = append(r.path, key...)
+	r.keepAt(v)
+	r.path = r.path[:len(r.path)-len(key)]
+}
+
+// keepAt adds a value under r.path. Unmapped is bounded: what does not fit is
+// left out, and the raw record still has it.
+func (r *Runner) keepAt(v *fastjson.Value) {
+	switch v.Type() {
+	case fastjson.TypeNull:
+		return
+	case fastjson.TypeString:
+		if len(v.GetStringBytes()) == 0 {
+			return
+		}
+	case fastjson.TypeArray:
+		if len(v.GetArray()) == 0 {
+			return
+		}
+	case fastjson.TypeObject:
+		if v.GetObject().Len() == 0 {
+			return
+		}
+	}
+	r.Unmapped++
+	mark := len(r.unmapped)
+	r.unmapped = append(r.unmapped, ',')
+	r.unmapped = appendQuoted(r.unmapped, r.path)
+	r.unmapped = append(r.unmapped, ':')
+	r.unmapped = v.MarshalTo(r.unmapped)
+	if len(r.unmapped) > event.Columns[event.Unmapped].Max-2 {
+		r.unmapped = r.unmapped[:mark]
+	}
+}
+
+// keepSlot adds a slot that no column of the class took.
+func (r *Runner) keepSlot(slot int) {
+	v := &r.values[slot]
+	if v.json == nil || v.json.Type() == fastjson.TypeNull {
+		return
+	}
+	saved := r.path
+	r.slotPath = append(r.slotPath[:0], r.m.slots[slot]...)
+	r.path = r.slotPath
+	r.keepAt(v.json)
+	r.path = saved
+}
+
+// appendQuoted writes a JSON string.
+func appendQuoted(dst, s []byte) []byte {
+	dst = append(dst, '"')
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < 0x20:
+			const hex = "0123456789abcdef"
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}

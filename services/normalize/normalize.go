@@ -1,0 +1,83 @@
+// Package normalize turns raw records into events of the schema: it reads RAW,
+// runs the source's mapping, and publishes columnar blocks to EVENTS and
+// records that fit no mapping to DEAD. It uses no network but the bus.
+package normalize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/vagus-hub/vagus/schemas/sources"
+	"github.com/vagus-hub/vagus/schemas/subjects"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/normalize/internal/mapping"
+)
+
+// Durable is the name of this service's position in RAW.
+const Durable = "normalize"
+
+// Options configures the service. Bus is required.
+type Options struct {
+	Bus    *bus.Bus
+	Logger *slog.Logger
+	// Sources holds <source>/mapping.yaml; default: the embedded ones.
+	Sources fs.FS
+	// MaxInFlight bounds RAW messages whose blocks are not yet durable.
+	MaxInFlight int
+}
+
+// DefaultOptions are the embedded sources and 64 messages in flight.
+func DefaultOptions() Options {
+	return Options{Logger: slog.Default(), Sources: sources.FS, MaxInFlight: 64}
+}
+
+// Service is the running stage. Make one with New.
+type Service struct {
+	opts Options
+	set  *mapping.Set
+}
+
+// New loads the mappings. A mapping with errors is logged and left out: its
+// records become dead letters, to be replayed when it is mended.
+func New(opts Options) (*Service, error) {
+	if opts.Bus == nil {
+		return nil, errors.New("normalize: no bus given")
+	}
+	set, err := mapping.Load(opts.Sources)
+	if set == nil {
+		return nil, fmt.Errorf("load mappings: %w", err)
+	}
+	if err != nil {
+		opts.Logger.Error("mappings with errors are left out; their records become dead letters", "error", err)
+	}
+	return &Service{opts: opts, set: set}, nil
+}
+
+// Lines reports whether a source's records are lines of any text rather than
+// JSON documents, and whether the source is known: ingest frames by it.
+func (s *Service) Lines(source string) (lines, known bool) {
+	m := s.set.Get(source)
+	if m == nil {
+		return false, false
+	}
+	return m.Lines(), true
+}
+
+// Sources lists the known source ids.
+func (s *Service) Sources() []string { return s.set.Sources() }
+
+// Run consumes RAW in order until ctx ends and what is in flight is stored. An
+// input is acknowledged after all its blocks are durable.
+func (s *Service) Run(ctx context.Context) error {
+	w := newWorker(s.set)
+	return s.opts.Bus.Consume(ctx, bus.Consumer{
+		Stream:      subjects.StreamRaw,
+		Durable:     Durable,
+		Ordered:     true,
+		MaxInFlight: s.opts.MaxInFlight,
+		Stage:       "normalize",
+	}, w.handle)
+}
