@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp/syntax"
 	"strings"
@@ -275,3 +276,17 @@ func safeLiteral(re *syntax.Regexp) string {
 }
 
 func strange(r rune) bool { return r >= 0x80 || r|0x20 == 's' || r|0x20 == 'k' }
+
+// String writes the literal for people.
+func (l Literal) String() string {
+	path := event.Columns[l.Col].Path
+	switch l.Kind {
+	case LitNum:
+		return fmt.Sprintf("%s %s %v", path, cmpNames[l.Cmp], l.Num)
+	case LitNet:
+		return fmt.Sprintf("%s in network %v", path, l.Net)
+	case LitPresent:
+		return path + " present"
+	}
+	return fmt.Sprintf("%s %s %q", path, l.Kind, l.Text)
+}

@@ -1,0 +1,61 @@
+// Command detect runs the detect service as a process of its own; with `rules`
+// it is the rule author's tool.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vagus-hub/vagus/services/detect"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/lifecycle"
+	"github.com/vagus-hub/vagus/services/internal/telemetry"
+)
+
+func main() {
+	ctx, stop := lifecycle.Signals(context.Background())
+	err := root().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		os.Exit(1)
+	}
+}
+
+func root() *cobra.Command {
+	opts := detect.DefaultOptions()
+	var url, format, level string
+	cmd := &cobra.Command{
+		Use: "detect", Short: "Match rules against events and correlate the matches into alerts", SilenceUsage: true, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if opts.RulesDir == "" {
+				return fmt.Errorf("detect: --rules is missing: a folder of <domain>/<slug>.yml")
+			}
+			log, err := telemetry.NewLogger(os.Stderr, format, level)
+			if err != nil {
+				return err
+			}
+			b, err := bus.Connect(c.Context(), bus.Options{URL: url, Token: os.Getenv("VAGUS_NATS_TOKEN"), Name: "detect", Logger: log})
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			opts.Bus, opts.Logger = b, log
+			s, err := detect.New(opts)
+			if err != nil {
+				return err
+			}
+			return s.Run(c.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&url, "nats", "nats://127.0.0.1:4222", "URL of the bus; the token comes from VAGUS_NATS_TOKEN")
+	f.StringVar(&opts.RulesDir, "rules", "", "folder of <domain>/<slug>.yml")
+	f.DurationVar(&opts.CheckpointInterval, "checkpoint-interval", opts.CheckpointInterval, "least time between checkpoints")
+	f.StringVar(&format, "log-format", "text", "text or json")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.AddCommand(detect.Command(nil))
+	return cmd
+}

@@ -1,0 +1,213 @@
+// Package detect finds attacks: it matches rules against blocks of events
+// (EVENTS → SIGNALS, stateless) and correlates the matches into alerts
+// (SIGNALS → ALERTS, a checkpointed state machine). It has no side effects but
+// on the bus.
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
+	"github.com/vagus-hub/vagus/services/detect/internal/match"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/telemetry"
+)
+
+// Names of this service's positions on the bus.
+const (
+	Durable    = "detect"    // consumer of EVENTS
+	Checkpoint = "correlate" // checkpoint of SIGNALS
+)
+
+// Options configures the service. Bus is required.
+type Options struct {
+	Bus    *bus.Bus
+	Logger *slog.Logger
+	// Content holds the built-in rules as <domain>/<slug>.yml, at its root or
+	// below "rules"; nil means none.
+	Content fs.FS
+	// RulesDir is a folder of more rules; one with the id of a built-in rule
+	// replaces it. Empty means none.
+	RulesDir string
+	// PollInterval is how often RulesDir is looked at for changes; 0 never.
+	PollInterval time.Duration
+	// CheckpointInterval is the least time between checkpoints of the
+	// correlation's state. A restart replays the signals since the last one.
+	CheckpointInterval time.Duration
+	// MaxInFlight bounds blocks whose signals are not yet durable.
+	MaxInFlight int
+	// MaxSignals bounds the signals of one rule and block; matches beyond are
+	// counted, logged and noted in the last signal.
+	MaxSignals int
+	// Metrics receives the service's counters; nil means none.
+	Metrics *telemetry.Registry
+}
+
+// DefaultOptions are sensible bounds without rules.
+func DefaultOptions() Options {
+	return Options{Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second, MaxInFlight: 64, MaxSignals: 1000}
+}
+
+// Service is the running stage. Make one with New.
+type Service struct {
+	opts Options
+	log  *slog.Logger
+
+	mu       sync.Mutex // guards the set, and reloads one at a time
+	set      *set
+	matcher  atomic.Pointer[generation]
+	corr     *correlate.Correlator
+	corrMu   sync.Mutex // guards corr and position
+	position uint64
+	counters counters
+}
+
+// generation is a rule set compiled for matching. Only the consumer of EVENTS
+// uses the matcher.
+type generation struct {
+	rules   []*rule.Rule
+	matcher *match.Matcher
+}
+
+type counters struct {
+	blocks, events, matches, signals, capped, failed, missed, badSignals, lostAlerts, checkpoints atomic.Uint64
+}
+
+// New loads the rules. A rule with errors is logged and left out; New fails
+// only if the rules cannot be read at all.
+func New(opts Options) (*Service, error) {
+	if opts.Bus == nil {
+		return nil, errors.New("detect: no bus given")
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.CheckpointInterval <= 0 || opts.MaxInFlight <= 0 || opts.MaxSignals <= 0 {
+		return nil, errors.New("detect: intervals and bounds must be above zero (start from DefaultOptions)")
+	}
+	s := &Service{opts: opts, log: opts.Logger}
+	loaded, err := loadSet(opts.Content, opts.RulesDir, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.corr = correlate.New(nil, s.log)
+	s.install(loaded)
+	s.report(loaded)
+	if opts.Metrics != nil {
+		opts.Metrics.OnCollect(s.collect)
+	}
+	return s, nil
+}
+
+// Run matches and correlates until ctx ends, then drains and saves a
+// checkpoint. It is the only owner of the correlation: run one instance.
+func (s *Service) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, 3)
+	for i, f := range []func(context.Context) error{s.match, s.correlate, s.watch} {
+		wg.Go(func() {
+			if errs[i] = f(ctx); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Reload reads the rules again. A file with errors is reported and its rule
+// keeps running as it was. It returns the problems found.
+func (s *Service) Reload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	loaded, err := loadSet(s.opts.Content, s.opts.RulesDir, s.set)
+	if err != nil {
+		return fmt.Errorf("reload rules: %w (the rules in place keep running)", err)
+	}
+	s.install(loaded)
+	s.report(loaded)
+	return nil
+}
+
+// install compiles a set aside and swaps it in between blocks.
+func (s *Service) install(loaded *set) {
+	g := &generation{rules: loaded.rules, matcher: match.New(loaded.rules)}
+	s.set = loaded
+	s.matcher.Store(g)
+	s.corrMu.Lock()
+	s.corr.SetRules(loaded.rules)
+	s.corrMu.Unlock()
+}
+
+func (s *Service) report(loaded *set) {
+	for _, p := range loaded.problems {
+		if p.Warning {
+			s.log.Debug("rule warning", "problem", p.String())
+		} else {
+			s.log.Error("rule has an error", "problem", p.String())
+		}
+	}
+	s.log.Info("rules loaded", "rules", len(loaded.rules), "kept", loaded.kept)
+}
+
+// watch reloads when a file below RulesDir changes.
+func (s *Service) watch(ctx context.Context) error {
+	if s.opts.RulesDir == "" || s.opts.PollInterval <= 0 {
+		<-ctx.Done()
+		return nil
+	}
+	last := fingerprint(s.opts.RulesDir)
+	tick := time.NewTicker(s.opts.PollInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := fingerprint(s.opts.RulesDir)
+		if now == last {
+			continue
+		}
+		last = now
+		if err := s.Reload(); err != nil {
+			s.log.Error("reload", "error", err)
+		}
+	}
+}
+
+func (s *Service) collect(out *telemetry.Snapshot) {
+	c := &s.counters
+	set := func(name, help string, v uint64) { out.Set("vagus_detect_"+name, help, float64(v)) }
+	set("blocks_total", "blocks matched", c.blocks.Load())
+	set("events_total", "events matched", c.events.Load())
+	set("matches_total", "rule matches", c.matches.Load())
+	set("signals_total", "rule matches published", c.signals.Load())
+	set("signals_capped_total", "rule matches beyond the bound of a block", c.capped.Load())
+	set("evaluations_failed_total", "rule evaluations that ended in an error", c.failed.Load())
+	set("signals_missed_total", "signals gone from the stream before they were correlated", c.missed.Load())
+	set("signals_bad_total", "signals that could not be read", c.badSignals.Load())
+	set("alerts_refused_total", "alerts that the bus refused", c.lostAlerts.Load())
+	set("checkpoints_total", "checkpoints of the correlation saved", c.checkpoints.Load())
+	s.corrMu.Lock()
+	st := s.corr.Stats()
+	s.corrMu.Unlock()
+	set("alerts_total", "alerts raised", st.Alerts)
+	set("alerts_amended_total", "alerts amended", st.Amended)
+	set("signals_duplicate_total", "signals of an event that was counted already", st.Duplicates)
+	set("signals_unknown_total", "signals of a rule that is gone", st.Unknown)
+	set("signals_ungrouped_total", "signals without a value to group by", st.Ungrouped)
+	set("groups_evicted_total", "correlation groups forgotten for lack of room", st.Evicted)
+	out.Set("vagus_detect_groups", "correlation groups live", float64(st.Groups))
+	out.Set("vagus_detect_rules", "rules running", float64(len(s.matcher.Load().rules)))
+}

@@ -1,0 +1,92 @@
+package match
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/internal/block"
+)
+
+// The sizes that values are cut to in a signal, in bytes.
+const (
+	maxShown = 512
+	maxGroup = 2048
+)
+
+// Signal describes the match of a rule on a row.
+func Signal(r *rule.Rule, b *block.Block, row int) finding.Signal {
+	s := finding.Signal{
+		Rule: r.ID, Version: r.Version, EventUID: value(b, event.EventUID, row),
+		Time: number(b, event.Time, row), Received: number(b, event.ReceivedAt, row),
+		Source: value(b, event.Source, row), Family: event.Family(b.Header.Family).String(),
+		Fields: map[string]string{},
+	}
+	if s.Source == "" {
+		s.Source = b.Header.Source
+	}
+	if s.Received == 0 {
+		s.Received = b.Header.Received
+	}
+	if s.Time == 0 {
+		s.Time = s.Received
+	}
+	groupBy := r.GroupBy()
+	keys := make([]string, len(groupBy))
+	for i, id := range groupBy {
+		keys[i] = cut(value(b, id, row), maxGroup)
+		s.Group = append(s.Group, finding.Pair{Path: event.Columns[id].Path, Value: keys[i]})
+	}
+	s.GroupKey = strings.Join(keys, "\x1f")
+	if c := r.Correlate; c != nil && c.Type == rule.ValueCount {
+		s.Value = cut(value(b, c.Field, row), maxGroup)
+	}
+	for _, id := range r.Shown() {
+		if v := value(b, id, row); v != "" {
+			s.Fields[event.Columns[id].Path] = cut(v, maxShown)
+		}
+	}
+	return s
+}
+
+// value copies a row's value as text; "" if it is absent.
+func value(b *block.Block, id event.ColumnID, row int) string {
+	c := b.Column(id)
+	if c == nil || c.Absent(row) {
+		return ""
+	}
+	switch k := event.Columns[id].Kind; {
+	case k.Text():
+		return strings.Clone(c.Text(row))
+	case k == event.KindF32 || k == event.KindF64:
+		return strconv.FormatFloat(c.Float(row), 'g', -1, 64)
+	case k == event.KindBool:
+		return strconv.FormatBool(c.Int(row) != 0)
+	case k == event.KindKeywords:
+		return strings.Join(Texts(c, row), ", ")
+	case k == event.KindScores:
+		return ""
+	}
+	return strconv.FormatInt(c.Int(row), 10)
+}
+
+func number(b *block.Block, id event.ColumnID, row int) int64 {
+	if c := b.Column(id); c != nil {
+		return c.Int(row)
+	}
+	return 0
+}
+
+// cut shortens a text to at most n bytes without splitting a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return strings.Clone(s[:n])
+}

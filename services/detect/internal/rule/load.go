@@ -1,0 +1,300 @@
+package rule
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/schemas/subjects"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
+	"github.com/vagus-hub/vagus/services/detect/internal/taxonomy"
+)
+
+var idForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*\.[a-z0-9][a-z0-9-]*$`)
+
+// Load reads one rule. Name is used in problems and, if it has the form
+// <domain>/<slug>.yml, must agree with the id. The rule is nil if a problem is
+// an error.
+func Load(name string, data []byte) (*Rule, []Problem) {
+	r := &reader{file: name}
+	root := r.parse(data)
+	if root == nil {
+		return nil, r.problems
+	}
+	m := r.mapping(root, "the rule", "id!", "title!", "description!", "level!", "status!", "lane", "enabled", "tags",
+		"references", "false_positives", "source!", "when!", "correlate", "alert!", "exceptions", "tests")
+	if m == nil {
+		return nil, r.problems
+	}
+	sum := sha256.Sum256(data)
+	out := &Rule{
+		ID: r.text(m["id"], "id"), Title: r.text(m["title"], "title"), Description: r.text(m["description"], "description"),
+		Level:      finding.Level(r.oneOf(m["level"], "level", "informational", "low", "medium", "high", "critical")),
+		Status:     r.oneOf(m["status"], "status", "experimental", "test", "stable"),
+		Lane:       finding.Lane(r.oneOf(m["lane"], "lane", "hunt", "alert", "enforce")),
+		References: r.texts(m["references"], "reference"), FalsePositives: r.texts(m["false_positives"], "false positive"),
+		Version: hex.EncodeToString(sum[:6]), File: name,
+	}
+	if out.Lane == "" {
+		out.Lane = finding.Alerts
+	}
+	r.identity(m["id"], out)
+	if f := m["enabled"]; f.value != nil {
+		b, ok := f.value.(*ast.BoolNode)
+		if !ok {
+			r.error(f.value, "enabled must be true or false")
+		} else {
+			out.Disabled = !b.Value
+		}
+	}
+	for _, item := range r.items(m["tags"]) {
+		tag := r.text(item, "tag")
+		if tag == "" {
+			continue
+		}
+		if err := taxonomy.Check(tag, lang.DidYouMean); err != nil {
+			r.error(item.value, "%v", err)
+		}
+		out.Tags = append(out.Tags, tag)
+	}
+	out.Source = r.source(m["source"])
+	families := out.Source.Families
+	out.When = r.condition(m["when"], families)
+	out.Correlate = r.correlate(m["correlate"], families)
+	out.Alert = r.alert(m["alert"], out.Correlate, families)
+	out.Exceptions = r.exceptions(m["exceptions"], families)
+	out.Tests = r.tests(m["tests"], out)
+	if len(out.Tests) == 0 && !Failed(r.problems) {
+		r.warn(root, "rule has no tests")
+	}
+	if out.When != nil {
+		if _, ok := out.When.Witness(); !ok {
+			r.warn(m["when"].key, "condition holds no necessary literal, so it is evaluated for every event of its source")
+		}
+	}
+	if Failed(r.problems) {
+		return nil, r.problems
+	}
+	return out, r.problems
+}
+
+func (r *reader) identity(f field, out *Rule) {
+	if out.ID == "" {
+		return
+	}
+	if !idForm.MatchString(out.ID) || subjects.Check(out.ID) != nil {
+		r.error(f.value, "id %s must be <domain>.<slug> in lower case letters, digits and hyphens", out.ID)
+		return
+	}
+	parts := strings.Split(strings.TrimSuffix(r.file, ".yml"), "/")
+	if len(parts) < 2 {
+		return
+	}
+	if want := strings.Join(parts[len(parts)-2:], "."); want != out.ID {
+		r.error(f.value, "id %s does not agree with the file name %s (expected %s)", out.ID, r.file, want)
+	}
+}
+
+func (r *reader) source(f field) Source {
+	var s Source
+	if f.value == nil {
+		return s
+	}
+	m := r.mapping(f.value, "source", "class", "family", "product")
+	var classNames []string
+	for _, c := range event.Classes {
+		classNames = append(classNames, c.Name)
+	}
+	var derived event.Families
+	for _, item := range r.items(m["class"]) {
+		name := r.text(item, "class")
+		c, ok := event.ClassByName(name)
+		if !ok {
+			r.error(item.value, "unknown class %s%s", name, lang.DidYouMean(name, classNames))
+			continue
+		}
+		s.Classes = append(s.Classes, c.UID)
+		// A mapping may put events of any class into the family ai.
+		derived |= 1<<c.Family | 1<<event.FamilyAI
+	}
+	for _, item := range r.items(m["family"]) {
+		name := r.text(item, "family")
+		fam, ok := event.FamilyByName(name)
+		if !ok {
+			r.error(item.value, "unknown family %s%s", name, lang.DidYouMean(name, event.FamilyNames[:]))
+			continue
+		}
+		s.Families |= 1 << fam
+	}
+	for _, item := range r.items(m["product"]) {
+		name := r.text(item, "product")
+		if err := subjects.Check(name); err != nil {
+			r.error(item.value, "product: %v", err)
+		}
+		s.Products = append(s.Products, name)
+	}
+	switch {
+	case derived != 0 && s.Families != 0:
+		if s.Families &= derived; s.Families == 0 {
+			r.error(f.value, "none of the classes occurs in the families given")
+		}
+	case s.Families == 0:
+		s.Families = derived
+	}
+	if s.Families == 0 {
+		s.Families = 1<<len(event.FamilyNames) - 1
+	}
+	return s
+}
+
+func (r *reader) condition(f field, families event.Families) *lang.Expr {
+	if f.value == nil {
+		return nil
+	}
+	before := len(r.problems)
+	text, line, column := r.expression(f)
+	if len(r.problems) > before {
+		return nil
+	}
+	e, err := lang.Compile(text, families)
+	if err == nil {
+		return e
+	}
+	problems, _ := err.(lang.Problems)
+	for _, p := range problems {
+		r.errorAt(line+p.Line-1, p.Column+column-1, "%s", p.Message)
+	}
+	return nil
+}
+
+// path reads the path of a column that the families carry.
+func (r *reader) path(f field, what string, families event.Families) (event.ColumnID, bool) {
+	s := r.text(f, what)
+	if s == "" {
+		return 0, false
+	}
+	c, ok := event.ByPath(s)
+	if !ok {
+		r.error(f.value, "%s: unknown field %s%s", what, s, lang.DidYouMean(s, fieldNames()))
+		return 0, false
+	}
+	if c.Families&families == 0 {
+		r.error(f.value, "%s: field %s does not occur in the families %s", what, s, lang.FamilyNames(families))
+		return 0, false
+	}
+	if c.Kind == event.KindScores {
+		r.error(f.value, "%s: field %s is a map", what, s)
+		return 0, false
+	}
+	return c.ID, true
+}
+
+func (r *reader) paths(f field, what string, families event.Families) []event.ColumnID {
+	var out []event.ColumnID
+	for _, item := range r.items(f) {
+		if id, ok := r.path(item, what, families); ok {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// maxTimespan bounds windows, whose events are kept in memory.
+const maxTimespan = 7 * 24 * time.Hour
+
+func (r *reader) correlate(f field, families event.Families) *Correlate {
+	if f.value == nil {
+		return nil
+	}
+	m := r.mapping(f.value, "correlate", "type!", "group_by!", "field", "timespan!", "condition!")
+	c := &Correlate{
+		Type:     r.oneOf(m["type"], "correlation type", EventCount, ValueCount),
+		GroupBy:  r.paths(m["group_by"], "group_by", families),
+		Timespan: r.duration(m["timespan"], "timespan"),
+	}
+	if t := m["timespan"]; t.value != nil && (c.Timespan <= 0 || c.Timespan > maxTimespan) {
+		r.error(t.value, "timespan must be above 0 and at most 7d")
+	}
+	switch {
+	case c.Type == ValueCount && m["field"].value == nil:
+		r.error(f.value, "value_count lacks field: the path whose different values are counted")
+	case c.Type == EventCount && m["field"].value != nil:
+		r.error(m["field"].key, "event_count counts events and takes no field (value_count counts different values)")
+	case c.Type == ValueCount:
+		c.Field, _ = r.path(m["field"], "field", families)
+	}
+	if m["condition"].value == nil {
+		return c
+	}
+	cond := r.mapping(m["condition"].value, "condition", "gte", "gt")
+	switch {
+	case len(cond) != 1:
+		r.error(m["condition"].value, "condition takes exactly one of gte and gt")
+	case cond["gte"].value != nil:
+		c.Threshold = r.integer(cond["gte"], "gte")
+	default:
+		c.Threshold = r.integer(cond["gt"], "gt") + 1
+	}
+	if c.Threshold < 1 || c.Threshold > maxThreshold {
+		r.error(m["condition"].value, "threshold must be between 1 and %d", maxThreshold)
+	}
+	return c
+}
+
+// maxThreshold bounds the events that a group keeps.
+const maxThreshold = 100_000
+
+func (r *reader) alert(f field, c *Correlate, families event.Families) Alert {
+	var a Alert
+	if f.value == nil {
+		return a
+	}
+	m := r.mapping(f.value, "alert", "title!", "entity!", "fields", "suppress")
+	t, err := ParseTemplate(r.text(m["title"], "alert title"))
+	if err != nil {
+		r.error(m["title"].value, "alert title: %v", err)
+	}
+	a.Title = t
+	if e := m["entity"]; e.value != nil {
+		em := r.mapping(e.value, "entity", "type!", "path!")
+		a.EntityType = r.oneOf(em["type"], "entity type", EntityTypes...)
+		a.EntityPath, _ = r.path(em["path"], "entity path", families)
+	}
+	a.Fields = r.paths(m["fields"], "alert field", families)
+	a.Suppress = DefaultSuppress
+	if c != nil {
+		a.Suppress = max(a.Suppress, c.Timespan)
+	}
+	if s := m["suppress"]; s.value != nil {
+		a.Suppress = r.duration(s, "suppress")
+	}
+	return a
+}
+
+// EntityTypes are the subjects that playbooks know.
+var EntityTypes = []string{"ip", "api_key", "user", "service_account", "session", "host", "pod", "container", "namespace", "cluster",
+	"model", "agent", "tool", "mcp_server", "dataset", "document", "process", "file", "url", "service"}
+
+func (r *reader) exceptions(f field, families event.Families) []Exception {
+	var out []Exception
+	for _, item := range r.items(f) {
+		m := r.mapping(item.value, "exception", "when!", "reason!", "owner!", "expires")
+		e := Exception{When: r.condition(m["when"], families), Reason: r.text(m["reason"], "reason"), Owner: r.text(m["owner"], "owner")}
+		if x := m["expires"]; x.value != nil {
+			day, err := time.Parse(time.DateOnly, fmt.Sprint(x.value.GetToken().Value))
+			if err != nil {
+				r.error(x.value, "expires must be a day such as 2027-01-31")
+			}
+			e.Expires = day
+		}
+		out = append(out, e)
+	}
+	return out
+}

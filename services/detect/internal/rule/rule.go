@@ -1,0 +1,172 @@
+// Package rule holds the model of detection rules and loads it from YAML. All
+// checks happen here, each with the line and column it is about, so that the
+// rest of the service only ever sees rules that make sense.
+package rule
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
+)
+
+// Rule is a checked rule. It is never changed once loaded.
+type Rule struct {
+	ID             string
+	Title          string
+	Description    string
+	Level          finding.Level
+	Status         string // experimental, test or stable
+	Lane           finding.Lane
+	Tags           []string
+	References     []string
+	FalsePositives []string
+	Disabled       bool
+	Source         Source
+	When           *lang.Expr
+	Correlate      *Correlate // nil: every match counts
+	Alert          Alert
+	Exceptions     []Exception
+	Tests          []Test
+
+	// Version is a hash of the file's bytes.
+	Version string
+	// File is where the rule was read from.
+	File string
+}
+
+// Source is the routing of a rule, as data: empty lists mean any.
+type Source struct {
+	Classes  []uint32
+	Families event.Families
+	Products []string // source ids
+}
+
+// The types of correlation.
+const (
+	EventCount = "event_count"
+	ValueCount = "value_count"
+)
+
+// Correlate is a threshold over a sliding window of event time.
+type Correlate struct {
+	Type      string
+	GroupBy   []event.ColumnID
+	Field     event.ColumnID // value_count
+	Timespan  time.Duration
+	Threshold int // fires at this count or above
+}
+
+// Alert is how a finding looks.
+type Alert struct {
+	Title      Template
+	EntityType string
+	EntityPath event.ColumnID
+	Fields     []event.ColumnID
+	// Suppress is how long, in event time after an alert, further matches of
+	// the group amend it rather than raise another.
+	Suppress time.Duration
+}
+
+// DefaultSuppress applies where a rule says nothing, unless its timespan is
+// longer.
+const DefaultSuppress = 10 * time.Minute
+
+// Exception takes known good events out of a rule.
+type Exception struct {
+	When    *lang.Expr
+	Reason  string
+	Owner   string
+	Expires time.Time // zero: never; compared with event time
+}
+
+// Test is an inline test.
+type Test struct {
+	Name     string
+	Line     int
+	Events   []TestEvent
+	Alerts   int
+	Entities []string // nil: not checked
+}
+
+// TestEvent is one or several events of a test.
+type TestEvent struct {
+	After  time.Duration // since the one before
+	Repeat int           // at least 1
+	Family event.Family
+	Fields []TestField
+}
+
+// TestField sets a column. In texts, {n} stands for the number of the repeat,
+// from 1.
+type TestField struct {
+	Column *event.Column
+	Value  any // string, int64, float64, bool, []string, map[string]float64
+}
+
+// GroupBy is what alerts of the rule are counted and suppressed by.
+func (r *Rule) GroupBy() []event.ColumnID {
+	if r.Correlate != nil {
+		return r.Correlate.GroupBy
+	}
+	return []event.ColumnID{r.Alert.EntityPath}
+}
+
+// Shown lists the columns that a signal must carry for the alert.
+func (r *Rule) Shown() []event.ColumnID {
+	seen := map[event.ColumnID]bool{}
+	var out []event.ColumnID
+	add := func(ids ...event.ColumnID) {
+		for _, id := range ids {
+			if !seen[id] {
+				seen[id] = true
+				out = append(out, id)
+			}
+		}
+	}
+	add(r.Alert.EntityPath)
+	add(r.Alert.Fields...)
+	add(r.Alert.Title.columns()...)
+	return out
+}
+
+// StateKey says which state of the correlator belongs to the rule: a change of
+// anything in it starts afresh.
+func (r *Rule) StateKey() string {
+	s := fmt.Sprint(r.ID, r.GroupBy(), r.Alert.Suppress)
+	if c := r.Correlate; c != nil {
+		s += fmt.Sprint(c.Type, c.Field, c.Timespan, c.Threshold)
+	}
+	return s
+}
+
+// Problem is something wrong with a file. Warnings do not keep a rule from
+// loading.
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Warning bool   `json:"warning,omitempty"`
+	Message string `json:"message"`
+}
+
+// String is the form that editors and CI understand.
+func (p Problem) String() string {
+	kind := "error"
+	if p.Warning {
+		kind = "warning"
+	}
+	return fmt.Sprintf("%s:%d:%d: %s: %s", p.File, p.Line, p.Column, kind, p.Message)
+}
+
+// Failed reports whether one of the problems is an error.
+func Failed(problems []Problem) bool {
+	for _, p := range problems {
+		if !p.Warning {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,183 @@
+package rule
+
+import (
+	"math/bits"
+	"net/netip"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
+)
+
+// maxRepeat bounds the events of one test entry.
+const maxRepeat = 100_000
+
+func (r *reader) tests(f field, rule *Rule) []Test {
+	var out []Test
+	for _, item := range r.items(f) {
+		m := r.mapping(item.value, "test", "name!", "events!", "expect!")
+		t := Test{Name: r.text(m["name"], "test name")}
+		t.Line, _ = position(item.value)
+		for _, e := range r.items(m["events"]) {
+			t.Events = append(t.Events, r.testEvent(e, rule))
+		}
+		if x := m["expect"]; x.value != nil {
+			em := r.mapping(x.value, "expect", "alerts!", "entity")
+			t.Alerts = r.integer(em["alerts"], "alerts")
+			t.Entities = r.texts(em["entity"], "entity")
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+func (r *reader) testEvent(f field, rule *Rule) TestEvent {
+	e := TestEvent{Repeat: 1, Family: event.Family(bits.TrailingZeros16(uint16(rule.Source.Families)))}
+	if len(rule.Source.Classes) == 1 && rule.Source.Families.Has(classFamily(rule.Source.Classes[0])) {
+		e.Family = classFamily(rule.Source.Classes[0])
+	}
+	order, m := r.pairs(f.value, "event")
+	class := uint32(0)
+	if len(rule.Source.Classes) > 0 {
+		class = rule.Source.Classes[0]
+	}
+	for _, key := range order {
+		v := m[key]
+		switch key {
+		case "after":
+			e.After = r.duration(v, "after")
+		case "repeat":
+			if e.Repeat = r.integer(v, "repeat"); e.Repeat < 1 || e.Repeat > maxRepeat {
+				r.error(v.value, "repeat must be between 1 and %d", maxRepeat)
+				e.Repeat = 1
+			}
+		case "family":
+			name := r.text(v, "family")
+			fam, ok := event.FamilyByName(name)
+			if !ok {
+				r.error(v.value, "unknown family %s%s", name, lang.DidYouMean(name, event.FamilyNames[:]))
+			}
+			e.Family = fam
+		case "class":
+			name := r.text(v, "class")
+			c, ok := event.ClassByName(name)
+			if !ok {
+				r.error(v.value, "unknown class %s", name)
+				continue
+			}
+			if class = c.UID; m["family"].value == nil {
+				e.Family = c.Family
+			}
+		}
+	}
+	for _, key := range order {
+		switch key {
+		case "after", "repeat", "family", "class":
+		default:
+			r.testField(&e, key, m[key])
+		}
+	}
+	have := func(id event.ColumnID) bool {
+		for _, x := range e.Fields {
+			if x.Column.ID == id {
+				return true
+			}
+		}
+		return false
+	}
+	if !have(event.ClassUID) && class != 0 {
+		e.Fields = append(e.Fields, TestField{&event.Columns[event.ClassUID], int64(class)})
+	}
+	if !have(event.Source) && len(rule.Source.Products) > 0 {
+		e.Fields = append(e.Fields, TestField{&event.Columns[event.Source], rule.Source.Products[0]})
+	}
+	return e
+}
+
+func classFamily(uid uint32) event.Family {
+	if c, ok := event.ClassByUID(uid); ok {
+		return c.Family
+	}
+	return 0
+}
+
+// testField reads "a.b: v" and "a: {b: v}" alike.
+func (r *reader) testField(e *TestEvent, path string, f field) {
+	col, ok := event.ByPath(path)
+	if !ok {
+		switch f.value.(type) {
+		case *ast.MappingNode, *ast.MappingValueNode:
+			order, m := r.pairs(f.value, "event field "+path)
+			for _, k := range order {
+				r.testField(e, path+"."+k, m[k])
+			}
+		default:
+			r.error(f.key, "unknown field %s%s", path, lang.DidYouMean(path, append(fieldNames(), "after", "repeat", "class", "family")))
+		}
+		return
+	}
+	if !col.Families.Has(e.Family) {
+		r.error(f.key, "field %s does not occur in the family %s", path, e.Family)
+		return
+	}
+	if v, ok := r.testValue(col, f); ok {
+		e.Fields = append(e.Fields, TestField{col, v})
+	}
+}
+
+func (r *reader) testValue(col *event.Column, f field) (any, bool) {
+	before := len(r.problems)
+	switch n := f.value.(type) {
+	case *ast.IntegerNode:
+		if col.Kind == event.KindF32 || col.Kind == event.KindF64 {
+			return float64(r.integer(f, col.Path)), len(r.problems) == before
+		}
+		if col.Kind.Number() {
+			return int64(r.integer(f, col.Path)), len(r.problems) == before
+		}
+	case *ast.FloatNode:
+		if col.Kind == event.KindF32 || col.Kind == event.KindF64 {
+			return n.Value, true
+		}
+	case *ast.BoolNode:
+		if col.Kind == event.KindBool {
+			return n.Value, true
+		}
+	case *ast.MappingNode, *ast.MappingValueNode:
+		if col.Kind == event.KindScores {
+			return r.testScores(f)
+		}
+	default:
+		if col.Kind == event.KindKeywords {
+			return r.texts(f, col.Path), len(r.problems) == before
+		}
+		if !col.Kind.Text() {
+			break
+		}
+		s := r.text(f, col.Path)
+		if _, err := netip.ParseAddr(Repeat(s, 1)); col.Kind == event.KindIP && err != nil {
+			r.error(f.value, "%s is not an address", s)
+		}
+		return s, len(r.problems) == before
+	}
+	r.error(f.value, "%s takes a %s", col.Path, col.Kind)
+	return nil, false
+}
+
+func (r *reader) testScores(f field) (any, bool) {
+	out := map[string]float64{}
+	order, m := r.pairs(f.value, "scores")
+	for _, k := range order {
+		switch n := m[k].value.(type) {
+		case *ast.FloatNode:
+			out[k] = n.Value
+		case *ast.IntegerNode:
+			out[k] = float64(r.integer(m[k], k))
+		default:
+			r.error(m[k].value, "score must be a number")
+			return nil, false
+		}
+	}
+	return out, true
+}
