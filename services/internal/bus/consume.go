@@ -5,90 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-// Handler processes one message. It may run in several goroutines at once
-// (Consumer.Workers). It must return soon after ctx ends. A panic becomes
-// Permanent("panic", …) with the stack in the error.
-type Handler func(ctx context.Context, d *Delivery) Verdict
-
-// Consumer says what to consume and how. Stream and Durable are required.
-type Consumer struct {
-	// Stream to read.
-	Stream string
-	// Durable names the position in the stream; processes that share it share
-	// the work.
-	Durable string
-	// Filters are subjects, with wildcards; none means all.
-	Filters []string
-	// NewOnly starts a durable that does not exist yet at the stream's end.
-	NewOnly bool
-	// Ordered calls the handler in stream order, one call at a time, with
-	// several inputs awaiting acks. A Retry is repeated in place, so later
-	// messages wait. After a restart or lost delivery it goes back to the
-	// oldest unacknowledged message, so handlers see repeats, but never a gap.
-	// Outputs that had to be tried again may be stored out of order.
-	Ordered bool
-	// Exclusive says no other process uses this durable now, so messages that
-	// a dead predecessor left unacknowledged come again at once rather than
-	// after AckWait. Ordered implies it.
-	Exclusive bool
-	// Workers is the number of concurrent handler calls; default 1.
-	Workers int
-	// MaxInFlight bounds messages that are delivered and not settled; default 256.
-	MaxInFlight int
-	// MaxBytesInFlight bounds their payload bytes; default 32 MiB. Up to 16 MiB
-	// more wait in the client's buffer. One message is always let through.
-	MaxBytesInFlight int
-	// AckWait is how long the server waits before it thinks this process dead;
-	// the bus extends it while a handler works. Default 30 s.
-	AckWait time.Duration
-	// MaxDeliver turns a Retry into a dead letter (reason "max_deliver") at
-	// that many attempts, and also ends messages that crashed the process that
-	// often. 0 means never: right for failures of the surroundings.
-	MaxDeliver int
-	// Stage names this stage in dead letters; default Durable.
-	Stage string
-	// DeadLetter builds the payload of a dead letter; subject, id and headers
-	// are filled in when empty. Default: the payload as it was.
-	DeadLetter func(d *Delivery, reason string, err error) (Msg, error)
-	// Grace is how long handlers and outputs may take to end after ctx ended;
-	// default 10 s. Then their inputs are left to be delivered again.
-	Grace time.Duration
-}
-
-func (c *Consumer) defaults() error {
-	if c.Stream == "" || c.Durable == "" {
-		return errors.New("consume: no stream or no durable name given")
-	}
-	set := func(v *int, def int) {
-		if *v <= 0 {
-			*v = def
-		}
-	}
-	set(&c.Workers, 1)
-	set(&c.MaxInFlight, 256)
-	set(&c.MaxBytesInFlight, 32<<20)
-	if c.Ordered {
-		c.Workers, c.Exclusive = 1, true
-	}
-	if c.AckWait <= 0 {
-		c.AckWait = 30 * time.Second
-	}
-	if c.Grace <= 0 {
-		c.Grace = 10 * time.Second
-	}
-	if c.Stage == "" {
-		c.Stage = c.Durable
-	}
-	return nil
-}
 
 // pullBytes is what one pull asks for. It is above the largest message (a pull
 // that cannot hold the next message ends at once) and low enough that two
@@ -130,12 +52,22 @@ func (b *Bus) Consume(ctx context.Context, c Consumer, h Handler) error {
 		log:      b.log.With("stream", c.Stream, "durable", c.Durable),
 		inflight: map[uint64]*Delivery{}, room: make(chan struct{}), restart: make(chan error, 1),
 	}
-	work := make(chan *Delivery)
+	// work is never closed: the client's goroutine may still offer a delivery
+	// when a session is over. It stops at ctx, the workers at quit.
+	caller := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	work, quit := make(chan *Delivery), make(chan struct{})
 	var workers sync.WaitGroup
 	for range c.Workers {
 		workers.Go(func() {
-			for d := range work {
-				r.handle(ctx, d)
+			for {
+				select {
+				case d := <-work:
+					r.handle(ctx, d)
+				case <-quit:
+					return
+				}
 			}
 		})
 	}
@@ -165,10 +97,11 @@ func (b *Bus) Consume(ctx context.Context, c Consumer, h Handler) error {
 		}
 		wait = min(2*wait, 2*time.Second)
 	}
-	close(work)
-	if ctx.Err() != nil {
+	if caller.Err() != nil {
 		err = nil
 	}
+	cancel()
+	close(quit)
 	timer := time.AfterFunc(c.Grace, stop)
 	workers.Wait()
 	r.settled(hctx)
@@ -372,172 +305,6 @@ func (r *consumption) settled(ctx context.Context) {
 			return
 		case <-r.bus.gone:
 			return
-		}
-	}
-}
-
-// handle runs the handler, in place again and again for an ordered Retry.
-func (r *consumption) handle(ctx context.Context, d *Delivery) {
-	if r.c.MaxDeliver > 0 && d.NumDelivered > r.c.MaxDeliver {
-		d.v = Permanent("max_deliver", fmt.Errorf("%d deliveries without an answer", d.NumDelivered-1))
-		d.finish(nil)
-		return
-	}
-	for {
-		v := r.call(d)
-		if v.kind != kindRetry || !r.c.Ordered || r.spent(d) {
-			d.v = v
-			break
-		}
-		r.stats.retried()
-		delay := r.delay(d, v)
-		r.log.Warn("retry in place", "seq", d.Seq, "attempt", d.NumDelivered, "after", delay, "error", v.err)
-		select {
-		case <-ctx.Done():
-			d.v = v
-			d.finish(nil)
-			return
-		case <-time.After(delay):
-		}
-		d.NumDelivered++
-	}
-	d.finish(nil)
-}
-
-func (r *consumption) spent(d *Delivery) bool {
-	return r.c.MaxDeliver > 0 && d.NumDelivered >= r.c.MaxDeliver
-}
-
-// call shields the process from a panic in the handler.
-func (r *consumption) call(d *Delivery) (v Verdict) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.stats.panicked()
-			v = Permanent("panic", fmt.Errorf("panic: %v: %s", p, debug.Stack()))
-			r.log.Error("handler panicked", "seq", d.Seq, "subject", d.Subject, "error", v.err)
-		}
-	}()
-	return r.handler(r.hctx, d)
-}
-
-func (r *consumption) delay(d *Delivery, v Verdict) time.Duration {
-	if v.after > 0 {
-		return v.after
-	}
-	return min(100*time.Millisecond<<min(max(d.NumDelivered-1, 0), 9), 30*time.Second)
-}
-
-// settle answers the server once handler and outputs are through. It may run
-// on the publisher's goroutine, so it must not block.
-func (r *consumption) settle(d *Delivery) {
-	v := d.verdict()
-	if v.kind == kindRetry && r.spent(d) {
-		v = Permanent("max_deliver", fmt.Errorf("after %d attempts: %w", d.NumDelivered, v.err))
-	}
-	switch v.kind {
-	case kindPermanent:
-		// Off this goroutine: sending may have to wait for room in the window,
-		// which the publisher's goroutine makes.
-		go r.bury(d, v)
-		return
-	case kindRetry:
-		r.stats.retried()
-		delay := r.delay(d, v)
-		if r.hctx.Err() == nil {
-			r.log.Warn("retry", "seq", d.Seq, "subject", d.Subject, "attempt", d.NumDelivered, "after", delay, "error", v.err)
-		}
-		if r.c.Ordered {
-			// Giving one message back would put it behind the next ones.
-			r.mu.Lock()
-			r.lastDseq = lost
-			r.lastSeq = min(r.lastSeq, d.Seq-1)
-			r.mu.Unlock()
-			r.again(errResync)
-		} else {
-			_ = d.message().NakWithDelay(delay)
-		}
-		r.forget(d)
-		return
-	case kindDrop:
-		r.stats.dropped(v.reason)
-	default:
-		r.stats.acked()
-	}
-	r.ack(d)
-}
-
-// bury writes the dead letter and acknowledges the input when it is stored.
-func (r *consumption) bury(d *Delivery, v Verdict) {
-	r.log.Warn("dead letter", "seq", d.Seq, "subject", d.Subject, "reason", v.reason, "error", v.err)
-	m, err := d.deadLetter(v, r.c.DeadLetter)
-	if err != nil {
-		r.log.Error("dead letter in plain form", "seq", d.Seq, "error", err)
-		m, _ = d.deadLetter(v, plainDeadLetter)
-	}
-	r.sendDead(d, v, m)
-}
-
-func (r *consumption) sendDead(d *Delivery, v Verdict, m Msg) {
-	done := func(_ Ack, err error) {
-		switch {
-		case err == nil:
-			r.stats.buried(v.reason)
-			r.ack(d)
-		case errors.Is(err, ErrRefused) && len(m.Data) > 0:
-			// Too large with its headers: keep the headers, which say where the
-			// payload still is.
-			r.log.Error("dead letter without its payload", "seq", d.Seq, "error", err)
-			m.Data = nil
-			go r.sendDead(d, v, m)
-		default:
-			// Refused altogether or closing: left unacknowledged, so it comes
-			// again after AckWait or the restart.
-			if errors.Is(err, ErrRefused) {
-				r.log.Error("dead letter refused", "seq", d.Seq, "error", err)
-			}
-			r.mu.Lock()
-			r.lastSeq = min(r.lastSeq, d.Seq-1)
-			r.mu.Unlock()
-			r.forget(d)
-		}
-	}
-	if err := r.bus.pub.send(r.hctx, m, true, done); err != nil {
-		done(Ack{}, err)
-	}
-}
-
-// ack acknowledges the input. A lost ack only repeats work.
-func (r *consumption) ack(d *Delivery) {
-	if err := d.message().Ack(); err != nil {
-		r.log.Debug("ack not sent", "seq", d.Seq, "error", err)
-	}
-	d.mu.Lock()
-	acked := d.acked
-	d.mu.Unlock()
-	for _, f := range acked {
-		f()
-	}
-	r.forget(d)
-}
-
-// heartbeat tells the server that messages in flight are being worked on.
-func (r *consumption) heartbeat(done <-chan struct{}) {
-	tick := time.NewTicker(max(r.c.AckWait/3, 10*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-		}
-		r.mu.Lock()
-		msgs := make([]jetstream.Msg, 0, len(r.inflight))
-		for _, d := range r.inflight {
-			msgs = append(msgs, d.message())
-		}
-		r.mu.Unlock()
-		for _, m := range msgs {
-			_ = m.InProgress()
 		}
 	}
 }

@@ -66,8 +66,17 @@ func (b *Bus) Publish(ctx context.Context, m Msg) (Ack, error) {
 // many bytes are unacknowledged, until ctx ends. When it returns an error,
 // done is not called.
 func (b *Bus) PublishAsync(ctx context.Context, m Msg, done func(Ack, error)) error {
+	if b.server != nil && b.server.low.Load() {
+		// Outputs of a Delivery may still go on: they need far less, and
+		// finishing them is what frees space.
+		return fmt.Errorf("publish %s: %w: the disk is nearly full", m.Subject, ErrBusy)
+	}
 	return b.pub.send(ctx, m, false, done)
 }
+
+// maxOpen bounds unacknowledged messages: with a slow fsync each, more of them
+// would time out waiting for one another.
+const maxOpen = 512
 
 // pending is one publish without an ack.
 type pending struct {
@@ -138,7 +147,7 @@ func (p *publisher) send(ctx context.Context, m Msg, persist bool, done func(Ack
 			return fmt.Errorf("publish %s: %w", m.Subject, ErrClosed)
 		}
 		// One message always fits, however large.
-		if len(p.open) == 0 || p.bytes+size <= p.maxBytes {
+		if len(p.open) == 0 || p.bytes+size <= p.maxBytes && len(p.open) < maxOpen {
 			break
 		}
 		room := p.room

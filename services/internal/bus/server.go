@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,7 +49,10 @@ type ServerOptions struct {
 type Server struct {
 	opts     ServerOptions
 	maxStore int64
+	reserve  int64 // free bytes below which publishes are refused
+	low      atomic.Bool
 	log      *slog.Logger
+	logger   *serverLog
 	lock     *os.File
 	stop     chan struct{}
 	wg       sync.WaitGroup
@@ -88,8 +92,13 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 			s.Shutdown()
 		}
 	}()
-	if s.maxStore, err = storeBudget(opts); err != nil {
+	space, err := storeSpace(opts.StoreDir)
+	if err != nil {
 		return nil, fmt.Errorf("start bus: %w", err)
+	}
+	s.reserve = min(512<<20, space/20)
+	if s.maxStore = opts.MaxStore; s.maxStore <= 0 {
+		s.maxStore = max(space/4*3, 64<<20)
 	}
 	no, err := s.natsOptions()
 	if err != nil {
@@ -101,6 +110,7 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	}
 	s.ns = ns
 	logger := &serverLog{log: opts.Logger}
+	s.logger = logger
 	ns.SetLoggerV2(logger, false, false, false)
 	ns.Start()
 	if !ns.ReadyForConnections(time.Minute) {
@@ -151,17 +161,14 @@ func (s *Server) natsOptions() (*server.Options, error) {
 	return o, l.Close()
 }
 
-// storeBudget is MaxStore or its default.
-func storeBudget(opts ServerOptions) (int64, error) {
-	if opts.MaxStore > 0 {
-		return opts.MaxStore, nil
-	}
-	free, err := freeBytes(opts.StoreDir)
+// storeSpace is what the store in dir uses plus what it could still use.
+func storeSpace(dir string) (int64, error) {
+	free, err := freeBytes(dir)
 	if err != nil {
 		return 0, err
 	}
 	var used int64
-	err = filepath.WalkDir(opts.StoreDir, func(_ string, d os.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -171,39 +178,52 @@ func storeBudget(opts ServerOptions) (int64, error) {
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("measure %s: %w", opts.StoreDir, err)
+		return 0, fmt.Errorf("measure %s: %w", dir, err)
 	}
-	return max((free+used)/4*3, 64<<20), nil
+	return free + used, nil
 }
 
-// guard brings JetStream back after the server switched it off, which it does
-// when the disk is full. Publishers see ErrBusy meanwhile.
+// guard watches the disk. Near its end it refuses publishes of this process at
+// once (Bus asks low). When a write failed all the same, the server keeps that
+// stream, or all of JetStream, switched off for good; guard then starts
+// JetStream anew as soon as there is space. Clients see ErrBusy meanwhile.
 func (s *Server) guard() {
-	tick := time.NewTicker(2 * time.Second)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	warned := false
 	for {
 		select {
 		case <-s.stop:
 			return
 		case <-tick.C:
 		}
-		if s.ns.JetStreamEnabled() {
-			continue
-		}
 		free, err := freeBytes(s.opts.StoreDir)
-		if err != nil || free < 4*int64(s.opts.MaxPayload) {
-			s.log.Error("bus stopped: no disk space", "dir", s.opts.StoreDir, "free_bytes", free,
-				"hint", "free some space; the bus resumes by itself")
+		if err != nil {
+			s.log.Warn("cannot watch the disk", "error", err)
 			continue
 		}
+		low := free < s.reserve
+		s.low.Store(low)
+		if low != warned {
+			warned = low
+			s.log.Warn("bus disk space", "dir", s.opts.StoreDir, "low", low, "free_bytes", free, "reserve_bytes", s.reserve,
+				"hint", "while it is low new messages are refused; free some space and the bus resumes by itself")
+		}
+		if low || s.ns.JetStreamEnabled() && !s.logger.writeFailed.Load() {
+			continue
+		}
+		s.logger.writeFailed.Store(false)
+		s.ns.ShutdownJetStream()
 		err = s.ns.EnableJetStream(&server.JetStreamConfig{
-			StoreDir: s.opts.StoreDir, MaxStore: s.maxStore, MaxMemory: 64 << 20, SyncAlways: !s.opts.NoSync,
+			StoreDir: s.opts.StoreDir, MaxStore: s.maxStore, MaxMemory: 64 << 20,
+			SyncAlways: !s.opts.NoSync, SyncInterval: 2 * time.Minute,
 		})
 		if err != nil {
+			s.logger.writeFailed.Store(true)
 			s.log.Error("bus could not resume", "error", err)
 			continue
 		}
-		s.log.Info("bus resumed", "free_bytes", free)
+		s.log.Info("bus resumed after a failed write", "free_bytes", free)
 	}
 }
 
@@ -227,8 +247,8 @@ func (s *Server) Ready() error {
 	if !s.ns.Running() {
 		return fmt.Errorf("bus server: %w", ErrClosed)
 	}
-	if !s.ns.JetStreamEnabled() {
-		return fmt.Errorf("bus server: %w: JetStream is off (disk full?)", ErrBusy)
+	if s.low.Load() || s.logger.writeFailed.Load() || !s.ns.JetStreamEnabled() {
+		return fmt.Errorf("bus server: %w: no disk space in %s (free some; it resumes by itself)", ErrBusy, s.opts.StoreDir)
 	}
 	return nil
 }
@@ -256,6 +276,8 @@ type serverLog struct {
 	log  *slog.Logger
 	mu   sync.Mutex
 	last string
+	// writeFailed says the server gave up on a stream; only the log tells.
+	writeFailed atomic.Bool
 }
 
 func (l *serverLog) write(level slog.Level, format string, v []any) {
@@ -264,6 +286,9 @@ func (l *serverLog) write(level slog.Level, format string, v []any) {
 	}
 	text := strings.TrimSpace(fmt.Sprintf(format, v...))
 	if level >= slog.LevelError {
+		if strings.Contains(text, "no space left on device") || strings.Contains(text, "ritical write error") {
+			l.writeFailed.Store(true)
+		}
 		l.mu.Lock()
 		l.last = text
 		l.mu.Unlock()

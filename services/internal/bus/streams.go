@@ -24,7 +24,7 @@ type StreamLimits struct {
 // Limits configures EnsureStreams.
 type Limits struct {
 	// Total is shared out to streams without MaxBytes of their own, in bytes;
-	// default 20 GiB. With an embedded server it is capped to what that may use.
+	// default 20 GiB. It shrinks to what the server may use, with a warning.
 	Total int64
 	// Streams overrides single streams, by name.
 	Streams map[string]StreamLimits
@@ -82,10 +82,13 @@ func (b *Bus) EnsureStreams(ctx context.Context, l Limits) error {
 	if l.Duplicates <= 0 {
 		l.Duplicates = 10 * time.Minute
 	}
-	for _, s := range specs() {
-		if err := b.ensureStream(ctx, s, l); err != nil {
+	for err := b.ensureStreams(ctx, l); err != nil; err = b.ensureStreams(ctx, l) {
+		if !errors.Is(err, errTooBig) || l.Total < 128<<20 {
 			return err
 		}
+		// A remote server does not say what it has left.
+		b.log.Warn("bus gets less space than asked for", "bytes", l.Total/2, "error", err)
+		l.Total /= 2
 	}
 	size := max(l.Total/200, 4<<20)
 	for _, name := range buckets() {
@@ -101,6 +104,18 @@ func (b *Bus) EnsureStreams(ctx context.Context, l Limits) error {
 	})
 	if err != nil {
 		return classify("create object store "+subjects.StoreState, err)
+	}
+	return nil
+}
+
+// errTooBig says the server reserves less than the streams ask for.
+var errTooBig = errors.New("more than the server has")
+
+func (b *Bus) ensureStreams(ctx context.Context, l Limits) error {
+	for _, s := range specs() {
+		if err := b.ensureStream(ctx, s, l); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -127,8 +142,8 @@ func (b *Bus) ensureStream(ctx context.Context, s spec, l Limits) error {
 	_, err := b.js.CreateOrUpdateStream(ctx, cfg)
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == codeStorageExceeded {
-		return fmt.Errorf("create stream %s of %d bytes: %w: %w (lower the bus size or raise its store limit)",
-			s.name, own.MaxBytes, ErrRefused, err)
+		return fmt.Errorf("create stream %s of %d bytes: %w: %w: %w (lower the bus size or raise its store limit)",
+			s.name, own.MaxBytes, ErrRefused, errTooBig, err)
 	}
 	return classify("create stream "+s.name, err)
 }
