@@ -32,7 +32,7 @@ const serverConfig = `<clickhouse>
   <max_io_thread_pool_size>16</max_io_thread_pool_size>
   <max_io_thread_pool_free_size>0</max_io_thread_pool_free_size>
   <background_pool_size>2</background_pool_size>
-  <background_merges_mutations_concurrency_ratio>2</background_merges_mutations_concurrency_ratio>
+  <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
   <background_common_pool_size>2</background_common_pool_size>
   <background_schedule_pool_size>8</background_schedule_pool_size>
   <background_fetches_pool_size>1</background_fetches_pool_size>
@@ -43,7 +43,12 @@ const serverConfig = `<clickhouse>
   <tables_loader_foreground_pool_size>2</tables_loader_foreground_pool_size>
   <tables_loader_background_pool_size>2</tables_loader_background_pool_size>
   <async_insert_threads>1</async_insert_threads>
+  <compression>
+    <case><min_part_size>268435456</min_part_size><min_part_size_ratio>0</min_part_size_ratio><method>zstd</method><level>1</level></case>
+  </compression>
   <merge_tree>
+    <parts_to_delay_insert>2000</parts_to_delay_insert>
+    <parts_to_throw_insert>6000</parts_to_throw_insert>
     <max_bytes_to_merge_at_max_space_in_pool>16106127360</max_bytes_to_merge_at_max_space_in_pool>
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_mutation>1</number_of_free_entries_in_pool_to_execute_mutation>

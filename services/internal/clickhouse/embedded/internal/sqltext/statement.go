@@ -109,7 +109,7 @@ func parseRest(text string, l *lexer, st Statement, with bool) (Statement, error
 			depth++
 		case t.text == ")" && t.kind == punct:
 			depth--
-		case with && depth == 0 && t.kind == word && strings.EqualFold(t.text, "INSERT") && !(prev.kind == word && strings.EqualFold(prev.text, "AS")):
+		case with && depth == 0 && t.kind == word && strings.EqualFold(t.text, "INTO") && prev.kind == word && strings.EqualFold(prev.text, "INSERT"):
 			st.Kind = InsertQuery // WITH … INSERT INTO … SELECT
 		}
 		if depth == 0 && t.kind == word && prev.kind == word && strings.EqualFold(prev.text, "FORMAT") {
@@ -136,8 +136,7 @@ func (st *Statement) note(prev, t token) {
 	if t.kind == punct && t.text == "(" && (prev.kind == word || prev.kind == quoted) {
 		st.Calls[strings.ToLower(prev.text)] = true
 	}
-	if t.kind == word && (strings.EqualFold(t.text, "OUTFILE") && strings.EqualFold(prev.text, "INTO") ||
-		strings.EqualFold(t.text, "INFILE") && strings.EqualFold(prev.text, "FROM")) {
+	if t.kind == str && prev.kind == word && (strings.EqualFold(prev.text, "OUTFILE") || strings.EqualFold(prev.text, "INFILE")) {
 		st.Files = true
 	}
 }
