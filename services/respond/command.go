@@ -25,7 +25,9 @@ import (
 func Command(defaults fs.FS) *cobra.Command {
 	root := &cobra.Command{Use: "playbooks", Short: "Check, test and list playbooks"}
 	asJSON := false
-	load := func(args []string) ([]*connector.Spec, []*playbook.Playbook, error) { return loadContent(defaults, args) }
+	load := func(args []string) ([]*connector.Spec, []*playbook.Playbook, error) {
+		return loadContent(defaults, args)
+	}
 	check := &cobra.Command{
 		Use: "check [folder...]", Short: "Find mistakes in playbooks and connectors", SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

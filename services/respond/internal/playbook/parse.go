@@ -56,12 +56,12 @@ func Parse(name string, text []byte, ops Operations) (*Playbook, error) {
 }
 
 type checker struct {
-	p         *Playbook
-	ops       Operations
-	file      *spec.File
-	errs      []error
-	seen      []string // ids of the steps before, in order
-	count     int
+	p     *Playbook
+	ops   Operations
+	file  *spec.File
+	errs  []error
+	seen  []string // ids of the steps before, in order
+	count int
 }
 
 func (c *checker) bad(path, format string, args ...any) {
