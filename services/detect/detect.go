@@ -68,6 +68,7 @@ type Service struct {
 	corrMu   sync.Mutex // guards corr and position
 	position uint64
 	counters counters
+	print    uint64 // of RulesDir when New read it
 }
 
 // generation is a rule set compiled for matching. Only the consumer of EVENTS
@@ -94,6 +95,10 @@ func New(opts Options) (*Service, error) {
 		return nil, errors.New("detect: intervals and bounds must be above zero (start from DefaultOptions)")
 	}
 	s := &Service{opts: opts, log: opts.Logger}
+	if opts.RulesDir != "" {
+		// Before reading, so that a change in between is not missed.
+		s.print = fingerprint(opts.RulesDir)
+	}
 	loaded, err := loadSet(opts.Content, opts.RulesDir, nil)
 	if err != nil {
 		return nil, err
@@ -166,7 +171,7 @@ func (s *Service) watch(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	last := fingerprint(s.opts.RulesDir)
+	last := s.print
 	tick := time.NewTicker(s.opts.PollInterval)
 	defer tick.Stop()
 	for {
