@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"strings"
@@ -59,7 +60,7 @@ func (t *tailLog) line(s string) {
 			attrs = append(attrs, k, v)
 		}
 	}
-	t.log.Log(nil, level, "clickhouse engine: "+asString(rec["msg"]), attrs...) //nolint:staticcheck // no context here
+	t.log.Log(context.Background(), level, "clickhouse engine: "+asString(rec["msg"]), attrs...)
 }
 
 // last is the last line seen.
