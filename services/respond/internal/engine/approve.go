@@ -115,6 +115,9 @@ func (e *Engine) Answer(ctx context.Context, uid, step string, a run.Answer) err
 	if a.By == "" || len(a.By) > 128 || len(a.Reason) > 1024 {
 		return fmt.Errorf("answer: %w: who answers is missing, or too long", ErrState)
 	}
+	if !validID(uid) || !playbook.ValidStep(step) {
+		return fmt.Errorf("approval %.40q of run %.40q: %w", step, uid, ErrNotFound)
+	}
 	a.At = e.Now()
 	_, err := kv.Change(ctx, e.Approvals, approvalKey(uid, step), func(v run.Approval, found bool) (run.Approval, error) {
 		switch {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -230,7 +231,16 @@ func (e *Engine) Advance(ctx context.Context, uid string) (next time.Time, err e
 	return s.next(), s.settle(ctx)
 }
 
+// validID reports whether s can be the uid of a run: uids also come from
+// outside, and become keys.
+func validID(s string) bool {
+	return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
 func (e *Engine) open(ctx context.Context, uid string) (*session, error) {
+	if !validID(uid) {
+		return nil, fmt.Errorf("run %.40q: %w", uid, ErrNotFound)
+	}
 	entry, err := e.Runs.Get(ctx, key(uid))
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil, fmt.Errorf("run %s: %w", uid, ErrNotFound)

@@ -10,9 +10,6 @@ import (
 
 // View returns one run.
 func (e *Engine) View(ctx context.Context, uid string) (run.Run, error) {
-	if uid == "" || len(uid) > 64 {
-		return run.Run{}, fmt.Errorf("run: %w", ErrNotFound)
-	}
 	s, err := e.open(ctx, uid)
 	if err != nil {
 		return run.Run{}, err

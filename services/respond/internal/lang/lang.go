@@ -9,6 +9,8 @@ package lang
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -114,12 +116,8 @@ type Scope struct {
 }
 
 func (s Scope) options() []expr.Option {
-	env := s.Env
-	if env == nil {
-		env = Env{}
-	}
 	return []expr.Option{
-		expr.Env(env), expr.MaxNodes(MaxNodes),
+		expr.Env(env(s)), expr.MaxNodes(MaxNodes),
 		// The clock comes from the engine, so that a repeat gives the same.
 		expr.DisableBuiltin("now"),
 	}
@@ -146,10 +144,45 @@ func Compile(text string, scope Scope, boolean bool) (*Expr, error) {
 		err = check.err
 	}
 	if err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		return nil, fmt.Errorf("expression %q: %s", short(text), first)
+		return nil, fmt.Errorf("expression %q: %s", short(text), readable(err, env(scope)))
 	}
 	return &Expr{text: text, prog: prog}, nil
+}
+
+var noField = regexp.MustCompile(`^type lang\.(\w+) has no field (\w+)`)
+var unknownName = regexp.MustCompile(`^unknown name (\w+)`)
+
+// readable is the first line of an error, in the words of a playbook.
+func readable(err error, env any) string {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	if m := unknownName.FindStringSubmatch(first); m != nil {
+		return first + spec.Suggest(m[1], fields(reflect.TypeOf(env)))
+	}
+	m := noField.FindStringSubmatch(first)
+	if m == nil {
+		return first
+	}
+	types := map[string]any{"Alert": Alert{}, "Entity": Entity{}, "Step": Step{}, "Pair": Pair{}}
+	t, ok := types[m[1]]
+	if !ok {
+		return first
+	}
+	return strings.ToLower(m[1]) + " has no " + m[2] + spec.Suggest(m[2], fields(reflect.TypeOf(t)))
+}
+
+func fields(t reflect.Type) []string {
+	var out []string
+	for i := range t.NumField() {
+		out = append(out, t.Field(i).Tag.Get("expr"))
+	}
+	return out
+}
+
+func env(s Scope) any {
+	if s.Env == nil {
+		return Env{}
+	}
+	return s.Env
 }
 
 func short(s string) string {

@@ -32,6 +32,9 @@ type Operations interface {
 
 var stepID = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 
+// ValidStep reports whether s can be the id of a step.
+func ValidStep(s string) bool { return stepID.MatchString(s) }
+
 // Parse reads and checks a playbook. name is only for messages and, when not
 // empty, must agree with the id. All mistakes are reported, joined.
 func Parse(name string, text []byte, ops Operations) (*Playbook, error) {

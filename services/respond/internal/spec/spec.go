@@ -108,6 +108,11 @@ func scan(name string, text []byte) error {
 }
 
 func wrap(name string, err error, known []string) error {
+	var own *Error
+	if errors.As(err, &own) {
+		own.File = name
+		return own
+	}
 	var ye yaml.Error
 	if !errors.As(err, &ye) {
 		return &Error{File: name, Text: err.Error()}
@@ -245,10 +250,14 @@ func ParseDuration(s string) (time.Duration, error) {
 type Duration time.Duration
 
 // UnmarshalYAML reads the text form.
-func (d *Duration) UnmarshalYAML(b []byte) error {
-	v, err := ParseDuration(strings.Trim(strings.TrimSpace(string(b)), `"'`))
+func (d *Duration) UnmarshalYAML(n ast.Node) error {
+	t := n.GetToken()
+	v, err := ParseDuration(t.Value)
+	if err != nil {
+		return &Error{Line: t.Position.Line, Column: t.Position.Column, Text: err.Error()}
+	}
 	*d = Duration(v)
-	return err
+	return nil
 }
 
 // Std is the value as time.Duration.
