@@ -5,9 +5,9 @@
 CREATE TABLE IF NOT EXISTS events_ai
 (
     event_uid UUID COMMENT 'deterministic id, fixed at ingest: hash of the raw message id and the row',
-    time DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)',
+    time DateTime64(3, 'UTC') COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)' CODEC(Delta(8), LZ4),
     time_quality LowCardinality(String) COMMENT 'empty = the source''s time; clamped = implausible, received_at taken; ingest = the record had no time',
-    received_at DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when the hub received the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'when the hub received the record' CODEC(Delta(8), LZ4),
     source LowCardinality(String) COMMENT 'source id, vendor.product',
     class_uid UInt32 COMMENT 'OCSF class',
     activity_id UInt8 COMMENT 'OCSF activity within the class; 99 = other',
@@ -15,14 +15,14 @@ CREATE TABLE IF NOT EXISTS events_ai
     severity_id UInt8 COMMENT '1 informational … 6 fatal',
     status_id UInt8 COMMENT '1 success, 2 failure',
     status_code LowCardinality(String) COMMENT 'the source''s own status or error code',
-    status_detail String CODEC(ZSTD(1)) COMMENT 'error text',
+    status_detail String COMMENT 'error text' CODEC(ZSTD(1)),
     duration UInt32 COMMENT 'milliseconds',
     action_id UInt8 COMMENT 'security control: 1 allowed 2 denied 3 observed 4 modified',
     disposition_id UInt8 COMMENT 'security control: 2 blocked …',
     metadata_event_code LowCardinality(String) COMMENT 'the source''s event id, such as a Sysmon event id or a call type',
     metadata_log_name LowCardinality(String) COMMENT 'channel or log within the source',
-    metadata_original_uid String CODEC(ZSTD(1)) COMMENT 'the source''s own record id',
-    metadata_correlation_uid String CODEC(ZSTD(1)) COMMENT 'the source''s request or transaction id',
+    metadata_original_uid String COMMENT 'the source''s own record id' CODEC(ZSTD(1)),
+    metadata_correlation_uid String COMMENT 'the source''s request or transaction id' CODEC(ZSTD(1)),
     metadata_labels Array(LowCardinality(String)) COMMENT 'tags given by the source',
     actor_user_name LowCardinality(String) COMMENT 'who did it',
     actor_user_uid LowCardinality(String) COMMENT 'its id',
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS events_ai
     actor_user_org LowCardinality(String) COMMENT 'team or organisation',
     actor_user_credential_uid LowCardinality(String) COMMENT 'id or hash of the API key or token, never the key',
     actor_user_end_user LowCardinality(String) COMMENT 'the application''s end user, as the caller claims (attacker-controlled)',
-    actor_session_uid String CODEC(ZSTD(1)) COMMENT 'session or logon id',
+    actor_session_uid String COMMENT 'session or logon id' CODEC(ZSTD(1)),
     actor_app_name LowCardinality(String) COMMENT 'client application',
     src_endpoint_ip IPv6 COMMENT 'client address (IPv4 as mapped IPv6); absent reads as "" in rules',
     dst_endpoint_ip IPv6 COMMENT 'server address',
@@ -49,15 +49,15 @@ CREATE TABLE IF NOT EXISTS events_ai
     http_request_path LowCardinality(String) COMMENT 'URL path',
     http_request_hostname LowCardinality(String) COMMENT 'Host header',
     http_request_user_agent LowCardinality(String) COMMENT 'User-Agent',
-    http_request_forwarded_for String CODEC(ZSTD(1)) COMMENT 'X-Forwarded-For as received (attacker-controlled)',
+    http_request_forwarded_for String COMMENT 'X-Forwarded-For as received (attacker-controlled)' CODEC(ZSTD(1)),
     http_response_code UInt16 COMMENT 'HTTP status',
     database_name LowCardinality(String) COMMENT 'database, vector store or registry',
     database_type_id UInt8 COMMENT '7 vector, 8 knowledge graph',
-    query_info_query_string String CODEC(ZSTD(1)) COMMENT 'query text',
+    query_info_query_string String COMMENT 'query text' CODEC(ZSTD(1)),
     ai_operation LowCardinality(String) COMMENT 'chat, text_completion, embeddings, retrieval, execute_tool, invoke_agent, …',
     ai_model_group LowCardinality(String) COMMENT 'alias asked of the gateway',
     ai_api_base LowCardinality(String) COMMENT 'upstream that served it',
-    ai_response_uid String CODEC(ZSTD(1)) COMMENT 'response id',
+    ai_response_uid String COMMENT 'response id' CODEC(ZSTD(1)),
     ai_finish_reason LowCardinality(String) COMMENT 'why generation stopped (first choice)',
     ai_stream Bool COMMENT 'streamed response',
     ai_cache_hit Bool COMMENT 'answered from the gateway''s cache',
@@ -76,44 +76,44 @@ CREATE TABLE IF NOT EXISTS events_ai
     ai_model_ai_provider LowCardinality(String) COMMENT 'provider',
     ai_agent_uid LowCardinality(String) COMMENT 'agent',
     ai_agent_name LowCardinality(String) COMMENT 'agent by name',
-    message_context_uid String CODEC(ZSTD(1)) COMMENT 'conversation',
+    message_context_uid String COMMENT 'conversation' CODEC(ZSTD(1)),
     message_context_prompt_tokens UInt32 COMMENT 'tokens in',
     message_context_completion_tokens UInt32 COMMENT 'tokens out',
     message_context_total_tokens UInt32 COMMENT 'tokens in all',
-    message_context_prompt_text String CODEC(ZSTD(1)) COMMENT 'text of the user''s messages, cut at 8 KiB (first 6, last 2)',
-    message_context_response_text String CODEC(ZSTD(1)) COMMENT 'text of the response, cut at 8 KiB',
+    message_context_prompt_text String COMMENT 'text of the user''s messages, cut at 8 KiB (first 6, last 2)' CODEC(ZSTD(1)),
+    message_context_response_text String COMMENT 'text of the response, cut at 8 KiB' CODEC(ZSTD(1)),
     tool_name LowCardinality(String) COMMENT 'tool called or offered first',
-    tool_call_uid String CODEC(ZSTD(1)) COMMENT 'call id',
-    tool_arguments String CODEC(ZSTD(1)) COMMENT 'arguments as JSON text, cut at 8 KiB',
-    tool_result String CODEC(ZSTD(1)) COMMENT 'result as text, cut at 8 KiB',
+    tool_call_uid String COMMENT 'call id' CODEC(ZSTD(1)),
+    tool_arguments String COMMENT 'arguments as JSON text, cut at 8 KiB' CODEC(ZSTD(1)),
+    tool_result String COMMENT 'result as text, cut at 8 KiB' CODEC(ZSTD(1)),
     mcp_method LowCardinality(String) COMMENT 'MCP method',
     mcp_server LowCardinality(String) COMMENT 'MCP server',
-    mcp_resource_uri String CODEC(ZSTD(1)) COMMENT 'MCP resource',
+    mcp_resource_uri String COMMENT 'MCP resource' CODEC(ZSTD(1)),
     guardrail_name LowCardinality(String) COMMENT 'guardrail that gave a verdict',
     guardrail_target LowCardinality(String) COMMENT 'input, output, tool_call, retrieval, …',
     guardrail_verdict LowCardinality(String) COMMENT 'the provider''s own value',
     guardrail_category LowCardinality(String) COMMENT 'what it found',
     guardrail_score Float32 COMMENT 'its score',
-    trace_uid String CODEC(ZSTD(1)) COMMENT 'trace',
-    trace_span_uid String CODEC(ZSTD(1)) COMMENT 'span',
-    trace_parent_span_uid String CODEC(ZSTD(1)) COMMENT 'parent span',
+    trace_uid String COMMENT 'trace' CODEC(ZSTD(1)),
+    trace_span_uid String COMMENT 'span' CODEC(ZSTD(1)),
+    trace_parent_span_uid String COMMENT 'parent span' CODEC(ZSTD(1)),
     scores Map(LowCardinality(String), Float32) COMMENT 'scores of the hub''s own sensors',
-    unmapped String CODEC(ZSTD(1)) COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB',
+    unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- control planes: Kubernetes, cloud, admin APIs
 CREATE TABLE IF NOT EXISTS events_api
 (
     event_uid UUID COMMENT 'deterministic id, fixed at ingest: hash of the raw message id and the row',
-    time DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)',
+    time DateTime64(3, 'UTC') COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)' CODEC(Delta(8), LZ4),
     time_quality LowCardinality(String) COMMENT 'empty = the source''s time; clamped = implausible, received_at taken; ingest = the record had no time',
-    received_at DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when the hub received the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'when the hub received the record' CODEC(Delta(8), LZ4),
     source LowCardinality(String) COMMENT 'source id, vendor.product',
     class_uid UInt32 COMMENT 'OCSF class',
     activity_id UInt8 COMMENT 'OCSF activity within the class; 99 = other',
@@ -121,15 +121,15 @@ CREATE TABLE IF NOT EXISTS events_api
     severity_id UInt8 COMMENT '1 informational … 6 fatal',
     status_id UInt8 COMMENT '1 success, 2 failure',
     status_code LowCardinality(String) COMMENT 'the source''s own status or error code',
-    status_detail String CODEC(ZSTD(1)) COMMENT 'error text',
-    message String CODEC(ZSTD(1)) COMMENT 'human text of the record, if it has one',
+    status_detail String COMMENT 'error text' CODEC(ZSTD(1)),
+    message String COMMENT 'human text of the record, if it has one' CODEC(ZSTD(1)),
     duration UInt32 COMMENT 'milliseconds',
     action_id UInt8 COMMENT 'security control: 1 allowed 2 denied 3 observed 4 modified',
     disposition_id UInt8 COMMENT 'security control: 2 blocked …',
     metadata_event_code LowCardinality(String) COMMENT 'the source''s event id, such as a Sysmon event id or a call type',
     metadata_log_name LowCardinality(String) COMMENT 'channel or log within the source',
-    metadata_original_uid String CODEC(ZSTD(1)) COMMENT 'the source''s own record id',
-    metadata_correlation_uid String CODEC(ZSTD(1)) COMMENT 'the source''s request or transaction id',
+    metadata_original_uid String COMMENT 'the source''s own record id' CODEC(ZSTD(1)),
+    metadata_correlation_uid String COMMENT 'the source''s request or transaction id' CODEC(ZSTD(1)),
     metadata_labels Array(LowCardinality(String)) COMMENT 'tags given by the source',
     actor_user_name LowCardinality(String) COMMENT 'who did it',
     actor_user_uid LowCardinality(String) COMMENT 'its id',
@@ -137,7 +137,7 @@ CREATE TABLE IF NOT EXISTS events_api
     actor_user_groups Array(LowCardinality(String)) COMMENT 'groups',
     actor_user_org LowCardinality(String) COMMENT 'team or organisation',
     actor_user_credential_uid LowCardinality(String) COMMENT 'id or hash of the API key or token, never the key',
-    actor_session_uid String CODEC(ZSTD(1)) COMMENT 'session or logon id',
+    actor_session_uid String COMMENT 'session or logon id' CODEC(ZSTD(1)),
     actor_app_name LowCardinality(String) COMMENT 'client application',
     actor_impersonated_by LowCardinality(String) COMMENT 'the identity that impersonates actor.user',
     src_endpoint_ip IPv6 COMMENT 'client address (IPv4 as mapped IPv6); absent reads as "" in rules',
@@ -153,35 +153,35 @@ CREATE TABLE IF NOT EXISTS events_api
     api_service LowCardinality(String) COMMENT 'API, group or service called',
     api_version LowCardinality(String) COMMENT 'API version',
     api_response_code UInt16 COMMENT 'response code',
-    api_response_message String CODEC(ZSTD(1)) COMMENT 'reason in the response',
+    api_response_message String COMMENT 'reason in the response' CODEC(ZSTD(1)),
     resource_type LowCardinality(String) COMMENT 'kind of object acted upon, with the subresource (pods/exec)',
     resource_name LowCardinality(String) COMMENT 'its name',
     resource_namespace LowCardinality(String) COMMENT 'its namespace, project or bucket',
-    resource_uid String CODEC(ZSTD(1)) COMMENT 'its unique id',
-    resource_data String CODEC(ZSTD(1)) COMMENT 'request object as JSON text, cut at 16 KiB',
+    resource_uid String COMMENT 'its unique id' CODEC(ZSTD(1)),
+    resource_data String COMMENT 'request object as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     authorization_decision LowCardinality(String) COMMENT 'allow or forbid',
-    authorization_reason String CODEC(ZSTD(1)) COMMENT 'why',
+    authorization_reason String COMMENT 'why' CODEC(ZSTD(1)),
     http_request_method LowCardinality(String) COMMENT 'HTTP method',
     http_request_path LowCardinality(String) COMMENT 'URL path',
-    http_request_query String CODEC(ZSTD(1)) COMMENT 'URL query',
+    http_request_query String COMMENT 'URL query' CODEC(ZSTD(1)),
     http_request_hostname LowCardinality(String) COMMENT 'Host header',
     http_request_user_agent LowCardinality(String) COMMENT 'User-Agent',
-    unmapped String CODEC(ZSTD(1)) COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB',
+    unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- processes, files, modules and registry of a machine
 CREATE TABLE IF NOT EXISTS events_host
 (
     event_uid UUID COMMENT 'deterministic id, fixed at ingest: hash of the raw message id and the row',
-    time DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)',
+    time DateTime64(3, 'UTC') COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)' CODEC(Delta(8), LZ4),
     time_quality LowCardinality(String) COMMENT 'empty = the source''s time; clamped = implausible, received_at taken; ingest = the record had no time',
-    received_at DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when the hub received the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'when the hub received the record' CODEC(Delta(8), LZ4),
     source LowCardinality(String) COMMENT 'source id, vendor.product',
     class_uid UInt32 COMMENT 'OCSF class',
     activity_id UInt8 COMMENT 'OCSF activity within the class; 99 = other',
@@ -189,21 +189,21 @@ CREATE TABLE IF NOT EXISTS events_host
     severity_id UInt8 COMMENT '1 informational … 6 fatal',
     status_id UInt8 COMMENT '1 success, 2 failure',
     status_code LowCardinality(String) COMMENT 'the source''s own status or error code',
-    status_detail String CODEC(ZSTD(1)) COMMENT 'error text',
-    message String CODEC(ZSTD(1)) COMMENT 'human text of the record, if it has one',
+    status_detail String COMMENT 'error text' CODEC(ZSTD(1)),
+    message String COMMENT 'human text of the record, if it has one' CODEC(ZSTD(1)),
     action_id UInt8 COMMENT 'security control: 1 allowed 2 denied 3 observed 4 modified',
     disposition_id UInt8 COMMENT 'security control: 2 blocked …',
     metadata_event_code LowCardinality(String) COMMENT 'the source''s event id, such as a Sysmon event id or a call type',
     metadata_log_name LowCardinality(String) COMMENT 'channel or log within the source',
-    metadata_original_uid String CODEC(ZSTD(1)) COMMENT 'the source''s own record id',
-    metadata_correlation_uid String CODEC(ZSTD(1)) COMMENT 'the source''s request or transaction id',
+    metadata_original_uid String COMMENT 'the source''s own record id' CODEC(ZSTD(1)),
+    metadata_correlation_uid String COMMENT 'the source''s request or transaction id' CODEC(ZSTD(1)),
     actor_user_name LowCardinality(String) COMMENT 'who did it',
     actor_user_uid LowCardinality(String) COMMENT 'its id',
     actor_user_domain LowCardinality(String) COMMENT 'directory domain',
-    actor_session_uid String CODEC(ZSTD(1)) COMMENT 'session or logon id',
+    actor_session_uid String COMMENT 'session or logon id' CODEC(ZSTD(1)),
     actor_app_name LowCardinality(String) COMMENT 'client application',
     actor_process_pid UInt32 COMMENT 'acting process',
-    actor_process_uid String CODEC(ZSTD(1)) COMMENT 'acting process, unique id',
+    actor_process_uid String COMMENT 'acting process, unique id' CODEC(ZSTD(1)),
     actor_process_name LowCardinality(String) COMMENT 'acting process, file name',
     actor_process_path LowCardinality(String) COMMENT 'acting process, full path',
     src_endpoint_ip IPv6 COMMENT 'client address (IPv4 as mapped IPv6); absent reads as "" in rules',
@@ -220,10 +220,10 @@ CREATE TABLE IF NOT EXISTS events_host
     k8s_cluster LowCardinality(String) COMMENT 'cluster',
     k8s_namespace LowCardinality(String) COMMENT 'namespace',
     k8s_pod LowCardinality(String) COMMENT 'pod',
-    dns_query String CODEC(ZSTD(1)) COMMENT 'name asked for',
-    dns_answers String CODEC(ZSTD(1)) COMMENT 'answers as text',
+    dns_query String COMMENT 'name asked for' CODEC(ZSTD(1)),
+    dns_answers String COMMENT 'answers as text' CODEC(ZSTD(1)),
     process_pid UInt32 COMMENT 'the process started, stopped, opened or injected',
-    process_uid String CODEC(ZSTD(1)) COMMENT 'unique id',
+    process_uid String COMMENT 'unique id' CODEC(ZSTD(1)),
     process_name LowCardinality(String) COMMENT 'file name',
     process_path LowCardinality(String) COMMENT 'full path',
     process_cmd_line LowCardinality(String) COMMENT 'command line',
@@ -237,7 +237,7 @@ CREATE TABLE IF NOT EXISTS events_host
     process_granted_access LowCardinality(String) COMMENT 'access mask asked for',
     process_call_trace LowCardinality(String) COMMENT 'call stack of an access',
     process_parent_process_pid UInt32 COMMENT 'parent',
-    process_parent_process_uid String CODEC(ZSTD(1)) COMMENT 'parent, unique id',
+    process_parent_process_uid String COMMENT 'parent, unique id' CODEC(ZSTD(1)),
     process_parent_process_name LowCardinality(String) COMMENT 'parent, file name',
     process_parent_process_path LowCardinality(String) COMMENT 'parent, full path',
     process_parent_process_cmd_line LowCardinality(String) COMMENT 'parent, command line',
@@ -248,22 +248,22 @@ CREATE TABLE IF NOT EXISTS events_host
     file_signature LowCardinality(String) COMMENT 'signer',
     reg_key_path LowCardinality(String) COMMENT 'registry key or value path',
     reg_value_data LowCardinality(String) COMMENT 'value written',
-    unmapped String CODEC(ZSTD(1)) COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB',
+    unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- HTTP, DNS and network connections
 CREATE TABLE IF NOT EXISTS events_network
 (
     event_uid UUID COMMENT 'deterministic id, fixed at ingest: hash of the raw message id and the row',
-    time DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)',
+    time DateTime64(3, 'UTC') COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)' CODEC(Delta(8), LZ4),
     time_quality LowCardinality(String) COMMENT 'empty = the source''s time; clamped = implausible, received_at taken; ingest = the record had no time',
-    received_at DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when the hub received the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'when the hub received the record' CODEC(Delta(8), LZ4),
     source LowCardinality(String) COMMENT 'source id, vendor.product',
     class_uid UInt32 COMMENT 'OCSF class',
     activity_id UInt8 COMMENT 'OCSF activity within the class; 99 = other',
@@ -271,21 +271,21 @@ CREATE TABLE IF NOT EXISTS events_network
     severity_id UInt8 COMMENT '1 informational … 6 fatal',
     status_id UInt8 COMMENT '1 success, 2 failure',
     status_code LowCardinality(String) COMMENT 'the source''s own status or error code',
-    status_detail String CODEC(ZSTD(1)) COMMENT 'error text',
-    message String CODEC(ZSTD(1)) COMMENT 'human text of the record, if it has one',
+    status_detail String COMMENT 'error text' CODEC(ZSTD(1)),
+    message String COMMENT 'human text of the record, if it has one' CODEC(ZSTD(1)),
     duration UInt32 COMMENT 'milliseconds',
     action_id UInt8 COMMENT 'security control: 1 allowed 2 denied 3 observed 4 modified',
     disposition_id UInt8 COMMENT 'security control: 2 blocked …',
     metadata_event_code LowCardinality(String) COMMENT 'the source''s event id, such as a Sysmon event id or a call type',
     metadata_log_name LowCardinality(String) COMMENT 'channel or log within the source',
-    metadata_original_uid String CODEC(ZSTD(1)) COMMENT 'the source''s own record id',
-    metadata_correlation_uid String CODEC(ZSTD(1)) COMMENT 'the source''s request or transaction id',
+    metadata_original_uid String COMMENT 'the source''s own record id' CODEC(ZSTD(1)),
+    metadata_correlation_uid String COMMENT 'the source''s request or transaction id' CODEC(ZSTD(1)),
     actor_user_name LowCardinality(String) COMMENT 'who did it',
     actor_user_uid LowCardinality(String) COMMENT 'its id',
     actor_user_credential_uid LowCardinality(String) COMMENT 'id or hash of the API key or token, never the key',
     actor_app_name LowCardinality(String) COMMENT 'client application',
     actor_process_pid UInt32 COMMENT 'acting process',
-    actor_process_uid String CODEC(ZSTD(1)) COMMENT 'acting process, unique id',
+    actor_process_uid String COMMENT 'acting process, unique id' CODEC(ZSTD(1)),
     actor_process_name LowCardinality(String) COMMENT 'acting process, file name',
     actor_process_path LowCardinality(String) COMMENT 'acting process, full path',
     src_endpoint_ip IPv6 COMMENT 'client address (IPv4 as mapped IPv6); absent reads as "" in rules',
@@ -300,40 +300,40 @@ CREATE TABLE IF NOT EXISTS events_network
     service_name LowCardinality(String) COMMENT 'service or deployment that emitted the record',
     http_request_method LowCardinality(String) COMMENT 'HTTP method',
     http_request_path LowCardinality(String) COMMENT 'URL path',
-    http_request_query String CODEC(ZSTD(1)) COMMENT 'URL query',
+    http_request_query String COMMENT 'URL query' CODEC(ZSTD(1)),
     http_request_hostname LowCardinality(String) COMMENT 'Host header',
     http_request_user_agent LowCardinality(String) COMMENT 'User-Agent',
-    http_request_referrer String CODEC(ZSTD(1)) COMMENT 'Referer',
+    http_request_referrer String COMMENT 'Referer' CODEC(ZSTD(1)),
     http_request_version LowCardinality(String) COMMENT 'protocol version',
     http_request_length UInt32 COMMENT 'bytes',
-    http_request_forwarded_for String CODEC(ZSTD(1)) COMMENT 'X-Forwarded-For as received (attacker-controlled)',
+    http_request_forwarded_for String COMMENT 'X-Forwarded-For as received (attacker-controlled)' CODEC(ZSTD(1)),
     http_response_code UInt16 COMMENT 'HTTP status',
     http_response_length UInt32 COMMENT 'bytes',
     tls_version LowCardinality(String) COMMENT 'TLS version',
-    dns_query String CODEC(ZSTD(1)) COMMENT 'name asked for',
-    dns_answers String CODEC(ZSTD(1)) COMMENT 'answers as text',
+    dns_query String COMMENT 'name asked for' CODEC(ZSTD(1)),
+    dns_answers String COMMENT 'answers as text' CODEC(ZSTD(1)),
     ai_prompt_length UInt32 COMMENT 'bytes of the prompt before cutting',
     ai_model_name LowCardinality(String) COMMENT 'model asked for',
-    message_context_prompt_text String CODEC(ZSTD(1)) COMMENT 'text of the user''s messages, cut at 8 KiB (first 6, last 2)',
-    trace_uid String CODEC(ZSTD(1)) COMMENT 'trace',
-    trace_span_uid String CODEC(ZSTD(1)) COMMENT 'span',
+    message_context_prompt_text String COMMENT 'text of the user''s messages, cut at 8 KiB (first 6, last 2)' CODEC(ZSTD(1)),
+    trace_uid String COMMENT 'trace' CODEC(ZSTD(1)),
+    trace_span_uid String COMMENT 'span' CODEC(ZSTD(1)),
     scores Map(LowCardinality(String), Float32) COMMENT 'scores of the hub''s own sensors',
-    unmapped String CODEC(ZSTD(1)) COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB',
+    unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- logons, sessions, accounts and groups
 CREATE TABLE IF NOT EXISTS events_identity
 (
     event_uid UUID COMMENT 'deterministic id, fixed at ingest: hash of the raw message id and the row',
-    time DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)',
+    time DateTime64(3, 'UTC') COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)' CODEC(Delta(8), LZ4),
     time_quality LowCardinality(String) COMMENT 'empty = the source''s time; clamped = implausible, received_at taken; ingest = the record had no time',
-    received_at DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when the hub received the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'when the hub received the record' CODEC(Delta(8), LZ4),
     source LowCardinality(String) COMMENT 'source id, vendor.product',
     class_uid UInt32 COMMENT 'OCSF class',
     activity_id UInt8 COMMENT 'OCSF activity within the class; 99 = other',
@@ -341,14 +341,14 @@ CREATE TABLE IF NOT EXISTS events_identity
     severity_id UInt8 COMMENT '1 informational … 6 fatal',
     status_id UInt8 COMMENT '1 success, 2 failure',
     status_code LowCardinality(String) COMMENT 'the source''s own status or error code',
-    status_detail String CODEC(ZSTD(1)) COMMENT 'error text',
-    message String CODEC(ZSTD(1)) COMMENT 'human text of the record, if it has one',
+    status_detail String COMMENT 'error text' CODEC(ZSTD(1)),
+    message String COMMENT 'human text of the record, if it has one' CODEC(ZSTD(1)),
     action_id UInt8 COMMENT 'security control: 1 allowed 2 denied 3 observed 4 modified',
     disposition_id UInt8 COMMENT 'security control: 2 blocked …',
     metadata_event_code LowCardinality(String) COMMENT 'the source''s event id, such as a Sysmon event id or a call type',
     metadata_log_name LowCardinality(String) COMMENT 'channel or log within the source',
-    metadata_original_uid String CODEC(ZSTD(1)) COMMENT 'the source''s own record id',
-    metadata_correlation_uid String CODEC(ZSTD(1)) COMMENT 'the source''s request or transaction id',
+    metadata_original_uid String COMMENT 'the source''s own record id' CODEC(ZSTD(1)),
+    metadata_correlation_uid String COMMENT 'the source''s request or transaction id' CODEC(ZSTD(1)),
     actor_user_name LowCardinality(String) COMMENT 'who did it',
     actor_user_uid LowCardinality(String) COMMENT 'its id',
     actor_user_domain LowCardinality(String) COMMENT 'directory domain',
@@ -356,7 +356,7 @@ CREATE TABLE IF NOT EXISTS events_identity
     actor_user_groups Array(LowCardinality(String)) COMMENT 'groups',
     actor_user_org LowCardinality(String) COMMENT 'team or organisation',
     actor_user_credential_uid LowCardinality(String) COMMENT 'id or hash of the API key or token, never the key',
-    actor_session_uid String CODEC(ZSTD(1)) COMMENT 'session or logon id',
+    actor_session_uid String COMMENT 'session or logon id' CODEC(ZSTD(1)),
     actor_app_name LowCardinality(String) COMMENT 'client application',
     src_endpoint_ip IPv6 COMMENT 'client address (IPv4 as mapped IPv6); absent reads as "" in rules',
     src_endpoint_port UInt16 COMMENT 'client port',
@@ -364,23 +364,23 @@ CREATE TABLE IF NOT EXISTS events_identity
     device_hostname LowCardinality(String) COMMENT 'machine the record is about',
     device_ip IPv6 COMMENT 'its address',
     authorization_decision LowCardinality(String) COMMENT 'allow or forbid',
-    authorization_reason String CODEC(ZSTD(1)) COMMENT 'why',
-    unmapped String CODEC(ZSTD(1)) COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB',
+    authorization_reason String COMMENT 'why' CODEC(ZSTD(1)),
+    unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- data stores, datasets, model artefacts and registries
 CREATE TABLE IF NOT EXISTS events_data
 (
     event_uid UUID COMMENT 'deterministic id, fixed at ingest: hash of the raw message id and the row',
-    time DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)',
+    time DateTime64(3, 'UTC') COMMENT 'when it happened, by the source''s clock; clamped (see time_quality)' CODEC(Delta(8), LZ4),
     time_quality LowCardinality(String) COMMENT 'empty = the source''s time; clamped = implausible, received_at taken; ingest = the record had no time',
-    received_at DateTime64(3, 'UTC') CODEC(Delta(8), LZ4) COMMENT 'when the hub received the record',
+    received_at DateTime64(3, 'UTC') COMMENT 'when the hub received the record' CODEC(Delta(8), LZ4),
     source LowCardinality(String) COMMENT 'source id, vendor.product',
     class_uid UInt32 COMMENT 'OCSF class',
     activity_id UInt8 COMMENT 'OCSF activity within the class; 99 = other',
@@ -388,15 +388,15 @@ CREATE TABLE IF NOT EXISTS events_data
     severity_id UInt8 COMMENT '1 informational … 6 fatal',
     status_id UInt8 COMMENT '1 success, 2 failure',
     status_code LowCardinality(String) COMMENT 'the source''s own status or error code',
-    status_detail String CODEC(ZSTD(1)) COMMENT 'error text',
-    message String CODEC(ZSTD(1)) COMMENT 'human text of the record, if it has one',
+    status_detail String COMMENT 'error text' CODEC(ZSTD(1)),
+    message String COMMENT 'human text of the record, if it has one' CODEC(ZSTD(1)),
     duration UInt32 COMMENT 'milliseconds',
     action_id UInt8 COMMENT 'security control: 1 allowed 2 denied 3 observed 4 modified',
     disposition_id UInt8 COMMENT 'security control: 2 blocked …',
     metadata_event_code LowCardinality(String) COMMENT 'the source''s event id, such as a Sysmon event id or a call type',
     metadata_log_name LowCardinality(String) COMMENT 'channel or log within the source',
-    metadata_original_uid String CODEC(ZSTD(1)) COMMENT 'the source''s own record id',
-    metadata_correlation_uid String CODEC(ZSTD(1)) COMMENT 'the source''s request or transaction id',
+    metadata_original_uid String COMMENT 'the source''s own record id' CODEC(ZSTD(1)),
+    metadata_correlation_uid String COMMENT 'the source''s request or transaction id' CODEC(ZSTD(1)),
     metadata_labels Array(LowCardinality(String)) COMMENT 'tags given by the source',
     actor_user_name LowCardinality(String) COMMENT 'who did it',
     actor_user_uid LowCardinality(String) COMMENT 'its id',
@@ -411,25 +411,25 @@ CREATE TABLE IF NOT EXISTS events_data
     resource_type LowCardinality(String) COMMENT 'kind of object acted upon, with the subresource (pods/exec)',
     resource_name LowCardinality(String) COMMENT 'its name',
     resource_namespace LowCardinality(String) COMMENT 'its namespace, project or bucket',
-    resource_uid String CODEC(ZSTD(1)) COMMENT 'its unique id',
-    resource_data String CODEC(ZSTD(1)) COMMENT 'request object as JSON text, cut at 16 KiB',
+    resource_uid String COMMENT 'its unique id' CODEC(ZSTD(1)),
+    resource_data String COMMENT 'request object as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     file_path LowCardinality(String) COMMENT 'file, pipe or artefact',
     file_name LowCardinality(String) COMMENT 'file name',
     file_hashes LowCardinality(String) COMMENT 'hashes as the source writes them',
     database_name LowCardinality(String) COMMENT 'database, vector store or registry',
     database_type_id UInt8 COMMENT '7 vector, 8 knowledge graph',
-    query_info_query_string String CODEC(ZSTD(1)) COMMENT 'query text',
+    query_info_query_string String COMMENT 'query text' CODEC(ZSTD(1)),
     ai_model_name LowCardinality(String) COMMENT 'model asked for',
     ai_model_uid LowCardinality(String) COMMENT 'model that answered, or weights digest',
     ai_model_ai_provider LowCardinality(String) COMMENT 'provider',
-    unmapped String CODEC(ZSTD(1)) COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB',
+    unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- All families at once: a column that a member lacks reads as its default.
 CREATE TABLE IF NOT EXISTS events

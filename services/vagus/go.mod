@@ -13,6 +13,15 @@ require (
 	github.com/vagus-hub/vagus/services/store v0.0.0
 )
 
+require (
+	github.com/goccy/go-yaml v1.19.2 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/spf13/cobra v1.10.2 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
 replace github.com/vagus-hub/vagus/schemas => ../../schemas
 
 replace github.com/vagus-hub/vagus/services/internal => ../internal

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vagus-hub/vagus/schemas/subjects"
+	"github.com/vagus-hub/vagus/services/internal/block"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+)
+
+// deadGroup counts dead letters of one kind.
+type deadGroup struct {
+	Stage   string    `json:"stage"`
+	Source  string    `json:"source"`
+	Reason  string    `json:"reason"`
+	Records int       `json:"records"`
+	Newest  time.Time `json:"newest"`
+	Error   string    `json:"error"`  // of one of them
+	Sample  string    `json:"sample"` // the beginning of one of them
+}
+
+func (a *app) deadCommand() *cobra.Command {
+	c := &cobra.Command{Use: "dead", Short: "Look at dead letters and send them again"}
+	c.AddCommand(a.deadListCommand(), a.deadReplayCommand())
+	return c
+}
+
+func (a *app) deadListCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{Use: "list", Short: "Count dead letters by stage, source and reason, with an example of each", Args: cobra.NoArgs}
+	jsonFlag(c, &asJSON)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		b, err := a.bus(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		groups, index := []*deadGroup{}, map[string]*deadGroup{}
+		for rec, err := range b.ReadFrom(cmd.Context(), subjects.StreamDead, nil, 1, 0) {
+			if err != nil {
+				return err
+			}
+			stage, source, _ := subjects.ParseDead(rec.Subject)
+			add := func(reason, problem string, record []byte) {
+				g := index[stage+"\x00"+source+"\x00"+reason]
+				if g == nil {
+					g = &deadGroup{Stage: stage, Source: source, Reason: reason, Error: problem, Sample: cut(string(record[:min(len(record), 400)]), 200)}
+					index[stage+"\x00"+source+"\x00"+reason] = g
+					groups = append(groups, g)
+				}
+				g.Records++
+				g.Newest = rec.Time
+			}
+			var raw block.Raw
+			if block.DecodeRaw(rec.Data, &raw) != nil { // a message that was no block at all
+				add(rec.Header.Get(subjects.HeaderReason), rec.Header.Get(subjects.HeaderError), rec.Data)
+				continue
+			}
+			for i := range raw.Len() {
+				add(raw.Reason(i), raw.Error(i), raw.Record(i))
+			}
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), groups)
+		}
+		t := newTable(cmd.OutOrStdout(), "RECORDS", "STAGE", "SOURCE", "REASON", "NEWEST", "ERROR", "EXAMPLE")
+		for _, g := range groups {
+			t.row(g.Records, g.Stage, g.Source, g.Reason, short(g.Newest), cut(g.Error, 70), cut(g.Sample, 60))
+		}
+		return t.flush()
+	}
+	return c
+}
+
+// deadReplayCommand publishes records again as RAW with their old uids; they
+// are marked as replayed, so that the raw table does not get them twice.
+func (a *app) deadReplayCommand() *cobra.Command {
+	var source, reason string
+	var dryRun bool
+	c := &cobra.Command{
+		Use: "replay", Short: "Send dead letters through the pipeline again, after the cause is mended", Args: cobra.NoArgs,
+		Long: "Sends dead letters through the pipeline again, after the mapping or whatever else was wrong\nis mended. Those that still fail become dead letters again. A dead letter is replayed once:\nreplaying it again within the bus's memory of ids changes nothing.",
+	}
+	c.Flags().StringVar(&source, "source", "", "only this source")
+	c.Flags().StringVar(&reason, "reason", "", "only this reason")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "only count")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		b, err := a.bus(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		records, messages := 0, 0
+		for rec, err := range b.ReadFrom(cmd.Context(), subjects.StreamDead, nil, 1, 0) {
+			if err != nil {
+				return err
+			}
+			_, from, _ := subjects.ParseDead(rec.Subject)
+			var raw block.Raw
+			if source != "" && from != source || block.DecodeRaw(rec.Data, &raw) != nil {
+				continue
+			}
+			out := block.NewRawBuilder()
+			for i := range raw.Len() {
+				if reason == "" || raw.Reason(i) == reason {
+					out.Append(raw.UID(i), raw.Received(i), raw.Record(i))
+				}
+			}
+			if out.Rows() == 0 {
+				continue
+			}
+			records += out.Rows()
+			messages++
+			if dryRun {
+				continue
+			}
+			h := block.Header{Source: raw.Header.Source, Received: raw.Header.Received, Replay: true}
+			_, err = b.Publish(cmd.Context(), bus.Msg{
+				Subject: subjects.Raw(raw.Header.Source), ID: fmt.Sprintf("replay:%d:%s", rec.Seq, reason), Data: out.AppendTo(nil, h),
+			})
+			if err != nil {
+				return fmt.Errorf("replay dead letter %d: %w", rec.Seq, err)
+			}
+		}
+		verb := "sent again"
+		if dryRun {
+			verb = "would be sent again"
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%d records in %d messages %s\n", records, messages, verb)
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,100 @@
+// Package cli is the command line of the hub.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	content "github.com/vagus-hub/vagus"
+	"github.com/vagus-hub/vagus/services/detect"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/clickhouse"
+	"github.com/vagus-hub/vagus/services/normalize"
+	"github.com/vagus-hub/vagus/services/respond"
+	"github.com/vagus-hub/vagus/services/vagus/internal/config"
+	"github.com/vagus-hub/vagus/services/vagus/internal/instance"
+)
+
+// New makes the root command.
+func New(version string) *cobra.Command {
+	a := &app{}
+	root := &cobra.Command{
+		Use:           "vagus",
+		Short:         "Event-driven SIEM and XDR hub for AI stacks",
+		Long:          "Vagus takes the logs of AI gateways, model servers, Kubernetes and hosts, finds attacks\nwith rules, and answers with playbooks. `vagus up` starts all of it in one process.",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.PersistentFlags().StringVar(&a.data, "data", config.DefaultData(), "folder that holds everything the hub keeps")
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run it:"},
+		&cobra.Group{ID: "look", Title: "Look at it:"},
+		&cobra.Group{ID: "act", Title: "Act:"},
+		&cobra.Group{ID: "author", Title: "Write rules, playbooks and mappings:"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("run", a.upCommand(), a.demoCommand(), a.sendCommand(), a.busCommand(), a.engineServerCommand(), configCommand())
+	add("look", a.statusCommand(), a.alertsCommand(), a.incidentsCommand(), a.eventsCommand(), a.tailCommand(), a.runsCommand(), a.ledgerCommand(), a.sqlCommand())
+	add("act", a.approveCommand(), a.decisionsCommand(), a.deadCommand())
+	add("author", detect.Command(content.Rules), respond.Command(playbooks()), normalize.Command())
+	root.AddCommand(engineCommand())
+	return root
+}
+
+// app is what the commands share.
+type app struct{ data string }
+
+func (a *app) state() (instance.State, error) { return instance.Load(a.data) }
+
+// bus connects to the running hub's bus.
+func (a *app) bus(ctx context.Context) (*bus.Bus, error) {
+	s, err := a.state()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	b, err := bus.Connect(ctx, bus.Options{URL: s.NATSURL, Token: s.NATSToken, Name: "cli"})
+	if err != nil {
+		return nil, fmt.Errorf("%w (is the hub of %s still running? `vagus status` tells)", err, a.data)
+	}
+	return b, nil
+}
+
+// clickhouse connects to the running hub's ClickHouse as the read-only user.
+func (a *app) clickhouse(ctx context.Context) (*clickhouse.Client, error) {
+	s, err := a.state()
+	if err != nil {
+		return nil, err
+	}
+	return clickhouse.Open(ctx, s.ClickHouseDSN)
+}
+
+// playbooks are the built-in ones.
+func playbooks() fs.FS {
+	sub, err := fs.Sub(content.Playbooks, "playbooks")
+	if err != nil {
+		return content.Playbooks // cannot be: the folder is embedded
+	}
+	return sub
+}
+
+func jsonFlag(c *cobra.Command, v *bool) { c.Flags().BoolVar(v, "json", false, "print JSON") }
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// sender posts batches to ingest and repeats them until they are stored. A
+// batch has the same key on every attempt, so a repeat is stored once.
+type sender struct {
+	url, token, source string
+	client             *http.Client
+	onRetry            func(error)
+}
+
+// answer is what ingest says of a batch.
+type answer struct {
+	Accepted  int    `json:"accepted"`
+	Dead      int    `json:"dead"`
+	Duplicate int    `json:"duplicate"`
+	Error     string `json:"error"`
+}
+
+// send posts one batch; errors that no repeat mends end it.
+func (s *sender) send(ctx context.Context, key string, body []byte) (answer, error) {
+	wait := 200 * time.Millisecond
+	for {
+		got, after, err := s.try(ctx, key, body)
+		if err == nil || after < 0 || ctx.Err() != nil {
+			return got, err
+		}
+		if s.onRetry != nil {
+			s.onRetry(err)
+		}
+		select {
+		case <-ctx.Done():
+			return got, ctx.Err()
+		case <-time.After(max(after, wait)):
+		}
+		wait = min(wait*2, 5*time.Second)
+	}
+}
+
+// try returns how long to wait before the next attempt, negative for never.
+func (s *sender) try(ctx context.Context, key string, body []byte) (answer, time.Duration, error) {
+	var got answer
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/v1/ingest/"+s.source, bytes.NewReader(body))
+	if err != nil {
+		return got, -1, err
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	req.Header.Set("Idempotency-Key", key)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return got, 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return got, 0, err
+	}
+	_ = json.Unmarshal(text, &got)
+	if resp.StatusCode == http.StatusOK {
+		return got, 0, nil
+	}
+	err = fmt.Errorf("send: %s: %s", resp.Status, got.Error)
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 || resp.StatusCode == http.StatusRequestTimeout {
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return got, time.Duration(seconds) * time.Second, err
+	}
+	return got, -1, err
+}
+
+// batchKey names a batch by what is in it and where it stood.
+func batchKey(name string, offset int64, body []byte) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%d\x00", name, offset)
+	h.Write(body)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func (a *app) sendCommand() *cobra.Command {
+	var source, url, token string
+	var batch int
+	var follow, again bool
+	c := &cobra.Command{
+		Use: "send FILE…", Short: "Send files of logs; - is standard input", Args: cobra.MinimumNArgs(1),
+		Example: "  vagus send --source nginx.access /var/log/nginx/ai.json\n  vagus send --source nginx.access --follow /var/log/nginx/ai.json",
+	}
+	c.Flags().StringVar(&source, "source", "", "source id, see `vagus sources list` (required)")
+	c.Flags().StringVar(&url, "url", "", "ingest of another hub (default: the running one)")
+	c.Flags().StringVar(&token, "token", "", "its token, or env:NAME (default: the running hub's)")
+	c.Flags().IntVar(&batch, "batch", 768<<10, "bytes a request")
+	c.Flags().BoolVar(&follow, "follow", false, "go on as the file grows, also when it is rotated")
+	c.Flags().BoolVar(&again, "again", false, "send as new what was sent before (default: a repeat is stored once)")
+	_ = c.MarkFlagRequired("source")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		s := &sender{source: source, url: url, token: token, client: &http.Client{Timeout: 2 * time.Minute}}
+		if url == "" {
+			state, err := a.state()
+			if err != nil {
+				return err
+			}
+			s.url, s.token = state.IngestURL, state.IngestToken
+		} else if name, ok := cutPrefix(token, "env:"); ok {
+			s.token = os.Getenv(name)
+		}
+		if follow && len(args) > 1 {
+			return errors.New("send: --follow takes one file")
+		}
+		bar := newProgress(cmd.ErrOrStderr(), "sending")
+		s.onRetry = func(err error) { bar.note("trying again: " + err.Error()) }
+		f := &feeder{sender: s, size: batch, bar: bar, follow: follow}
+		if again {
+			f.salt = time.Now().Format(time.RFC3339Nano)
+		}
+		for _, name := range args {
+			if err := f.file(cmd.Context(), name, cmd.InOrStdin()); err != nil {
+				bar.done()
+				return err
+			}
+		}
+		bar.done()
+		fmt.Fprintf(cmd.OutOrStdout(), "%d records accepted, %d dead letters, %d were there already\n", f.total.Accepted, f.total.Dead, f.total.Duplicate)
+		return nil
+	}
+	return c
+}
+
+func cutPrefix(s, p string) (string, bool) {
+	if len(s) >= len(p) && s[:len(p)] == p {
+		return s[len(p):], true
+	}
+	return s, false
+}

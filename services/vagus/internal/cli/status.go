@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vagus-hub/vagus/services/internal/bus"
+)
+
+// status is what `vagus status` tells.
+type status struct {
+	PID        int               `json:"pid"`
+	URLs       map[string]string `json:"urls"`
+	ClickHouse string            `json:"clickhouse"` // version, or what is wrong
+	Streams    []bus.StreamState `json:"streams"`
+	Consumers  []bus.Lag         `json:"consumers"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{Use: "status", Short: "Show where the hub listens, how full its streams are and who lags", Args: cobra.NoArgs}
+	jsonFlag(c, &asJSON)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := a.state()
+		if err != nil {
+			return err
+		}
+		b, err := a.bus(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		out := status{PID: s.PID, URLs: map[string]string{"ingest": s.IngestURL, "api": s.APIURL, "nats": s.NATSURL}}
+		if out.Streams, err = b.Streams(cmd.Context()); err != nil {
+			return err
+		}
+		if out.Consumers, err = b.Lag(cmd.Context()); err != nil {
+			return err
+		}
+		if ch, err := a.clickhouse(cmd.Context()); err != nil {
+			out.ClickHouse = err.Error()
+		} else {
+			defer ch.Close()
+			if err := ch.QueryRow(cmd.Context(), "SELECT version()").Scan(&out.ClickHouse); err != nil {
+				out.ClickHouse = err.Error()
+			}
+			out.URLs["clickhouse"] = "http://" + ch.Addr()
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), out)
+		}
+		w := cmd.OutOrStdout()
+		fmt.Fprintf(w, "hub          process %d, data in %s\ningest       %s\nAPI          %s\nClickHouse   %s (%s)\nbus          %s\n\n", s.PID, a.data, s.IngestURL, s.APIURL, out.URLs["clickhouse"], out.ClickHouse, s.NATSURL)
+		t := newTable(w, "STREAM", "MESSAGES", "MB", "FULL", "SINCE")
+		for _, st := range out.Streams {
+			full := "-"
+			if st.MaxBytes > 0 {
+				full = fmt.Sprintf("%d %%", st.Bytes*100/uint64(st.MaxBytes))
+			}
+			since := "-"
+			if st.Messages > 0 {
+				since = time.Since(st.FirstTime).Round(time.Second).String()
+			}
+			t.row(st.Name, st.Messages, fmt.Sprintf("%.1f", float64(st.Bytes)/1e6), full, since)
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		t = newTable(w, "CONSUMER", "OF", "WAITING", "IN FLIGHT", "REPEATED")
+		for _, l := range out.Consumers {
+			t.row(l.Durable, l.Stream, l.Pending, l.AckPending, l.Redelivered)
+		}
+		return t.flush()
+	}
+	return c
+}

@@ -1,0 +1,197 @@
+// Package config is the configuration file of the all-in-one binary. Every key
+// is optional; unknown keys and bad values are errors with line and column.
+// Secrets are given by reference: env:NAME or file:PATH.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is vagus.yml.
+type Config struct {
+	Data       string     `yaml:"data"` // folder of everything that is kept
+	Log        Log        `yaml:"log"`
+	Bus        Bus        `yaml:"bus"`
+	ClickHouse ClickHouse `yaml:"clickhouse"`
+	Ingest     Ingest     `yaml:"ingest"`
+	Normalize  Normalize  `yaml:"normalize"`
+	Detect     Detect     `yaml:"detect"`
+	Respond    Respond    `yaml:"respond"`
+	Store      Store      `yaml:"store"`
+}
+
+// Log is how the process logs.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text or json
+}
+
+// Bus names an outside NATS server, or where the embedded one listens.
+type Bus struct {
+	URL      string `yaml:"url"`       // nats://…: use that server instead of the embedded one
+	Token    Secret `yaml:"token"`     // its token
+	Addr     string `yaml:"addr"`      // of the embedded server; default 127.0.0.1 and a free port
+	MaxBytes int64  `yaml:"max_bytes"` // of all streams; default 20 GiB or what the disk allows
+}
+
+// ClickHouse names an outside server, or where the embedded engine listens.
+type ClickHouse struct {
+	DSN       Secret `yaml:"dsn"`
+	Addr      string `yaml:"addr"`       // of the embedded engine
+	MaxMemory int64  `yaml:"max_memory"` // of the embedded engine, bytes
+}
+
+// Ingest is the way in.
+type Ingest struct {
+	Addr   string  `yaml:"addr"`
+	Tokens []Token `yaml:"tokens"`
+}
+
+// Token is a sender's credential.
+type Token struct {
+	Name    string   `yaml:"name"`
+	SHA256  string   `yaml:"sha256"` // of the secret, 64 hex digits
+	Sources []string `yaml:"sources"`
+}
+
+// Normalize names a folder of mappings.
+type Normalize struct {
+	Sources string `yaml:"sources"`
+}
+
+// Detect names a folder of more rules; one with the id of a built-in rule
+// replaces it.
+type Detect struct {
+	Rules string `yaml:"rules"`
+}
+
+// Respond is the playbook engine and its API.
+type Respond struct {
+	Addr         string                       `yaml:"addr"`
+	Token        Secret                       `yaml:"token"` // of the API
+	Playbooks    string                       `yaml:"playbooks"`
+	AuthNetworks []string                     `yaml:"auth_networks"`
+	Connectors   map[string]map[string]string `yaml:"connectors"`
+	Vars         map[string]map[string]string `yaml:"vars"`
+	Budgets      map[string]Budget            `yaml:"budgets"`
+	Protected    []string                     `yaml:"protected"`
+}
+
+// Budget bounds automatic actions of a kind.
+type Budget struct {
+	Max    int           `yaml:"max"`
+	Window time.Duration `yaml:"window"`
+}
+
+// Store is how long things are kept, in days.
+type Store struct {
+	EventsDays int `yaml:"events_days"`
+	RawDays    int `yaml:"raw_days"`
+}
+
+// Secret is a reference to a secret, or the secret itself; it never prints.
+type Secret string
+
+// String hides the secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "(hidden)"
+}
+
+// Value follows the reference.
+func (s Secret) Value() (string, error) {
+	switch v := string(s); {
+	case strings.HasPrefix(v, "env:"):
+		out, ok := os.LookupEnv(v[4:])
+		if !ok {
+			return "", fmt.Errorf("secret %s: the variable is not set", v)
+		}
+		return out, nil
+	case strings.HasPrefix(v, "file:"):
+		out, err := os.ReadFile(v[5:])
+		if err != nil {
+			return "", fmt.Errorf("secret: %w", err)
+		}
+		return strings.TrimSpace(string(out)), nil
+	default:
+		return v, nil
+	}
+}
+
+// Default is a single node on loopback.
+func Default() Config {
+	return Config{
+		Data:    DefaultData(),
+		Log:     Log{Level: "info", Format: "text"},
+		Ingest:  Ingest{Addr: "127.0.0.1:8480"},
+		Respond: Respond{Addr: "127.0.0.1:8481"},
+		ClickHouse: ClickHouse{
+			Addr: "127.0.0.1:8123",
+		},
+		Store: Store{EventsDays: 90, RawDays: 14},
+	}
+}
+
+// DefaultData is VAGUS_DATA or a folder of the user's.
+func DefaultData() string {
+	if d := os.Getenv("VAGUS_DATA"); d != "" {
+		return d
+	}
+	if d := os.Getenv("XDG_DATA_HOME"); d != "" {
+		return filepath.Join(d, "vagus")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ".vagus"
+	}
+	return filepath.Join(home, ".local", "share", "vagus")
+}
+
+// Load reads a file over the defaults; an empty path gives the defaults.
+func Load(path string) (Config, error) {
+	c := Default()
+	if path == "" {
+		return c, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return c, fmt.Errorf("read config: %w", err)
+	}
+	return c, Parse(path, data, &c)
+}
+
+// Parse reads a file's text into c.
+func Parse(name string, data []byte, c *Config) error {
+	if len(strings.TrimSpace(string(data))) == 0 {
+		return nil
+	}
+	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
+		return fmt.Errorf("config %s: %w", name, err)
+	}
+	return c.check(name)
+}
+
+func (c *Config) check(name string) error {
+	for field, days := range map[string]int{"store.events_days": c.Store.EventsDays, "store.raw_days": c.Store.RawDays} {
+		if days < 1 || days > 3650 {
+			return fmt.Errorf("config %s: %s is %d; want 1 to 3650", name, field, days)
+		}
+	}
+	if c.Bus.URL == "" && c.Bus.Token != "" {
+		return fmt.Errorf("config %s: bus.token is for an outside server, but bus.url is empty", name)
+	}
+	for i, t := range c.Ingest.Tokens {
+		if t.Name == "" || len(t.SHA256) != 64 || len(t.Sources) == 0 {
+			return fmt.Errorf("config %s: ingest.tokens[%d]: name, sha256 (64 hex digits) and sources are needed; `printf %%s SECRET | sha256sum` makes the hash", name, i)
+		}
+	}
+	return nil
+}
