@@ -16,6 +16,7 @@ type transform func(v *value, scratch []byte) []byte
 var transforms = map[string]transform{
 	"lower":           onText(func(b, scratch []byte) []byte { return append(scratch[:0], bytes.ToLower(b)...) }),
 	"basename":        onText(func(b, _ []byte) []byte { return b[bytes.LastIndexAny(b, `/\`)+1:] }),
+	"last":            onText(func(b, _ []byte) []byte { return bytes.TrimSpace(b[bytes.LastIndexByte(b, ',')+1:]) }),
 	"host":            onText(func(b, _ []byte) []byte { return host(b) }),
 	"url_path":        onText(func(b, _ []byte) []byte { return before(b, '?') }),
 	"url_query":       onText(func(b, _ []byte) []byte { return after(b, '?') }),
