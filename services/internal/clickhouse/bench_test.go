@@ -41,7 +41,7 @@ var eventColumns = func() []string {
 
 const eventsDDL = "CREATE TABLE %s (%s) ENGINE = MergeTree PARTITION BY toDate(time) ORDER BY (word_0, time) SETTINGS %s"
 
-const rawDDL = "CREATE TABLE %s (event_uid UUID, received_at DateTime64(3, 'UTC'), source LowCardinality(String), raw String CODEC(%s)) ENGINE = MergeTree PARTITION BY toDate(received_at) ORDER BY (source, received_at) SETTINGS %s"
+const rawDDL = "CREATE TABLE %s (event_uid UUID, received_at DateTime64(3, 'UTC'), source LowCardinality(String), raw String CODEC(%s)) ENGINE = MergeTree PARTITION BY toDate(received_at) ORDER BY received_at SETTINGS %s"
 
 func randomUUID(r *rand.Rand) (u uuid.UUID) {
 	binary.BigEndian.PutUint64(u[:8], r.Uint64())
@@ -130,8 +130,8 @@ func native(tb testing.TB, columns []proto.InputColumn) []byte {
 	return b.Buf
 }
 
-// cpu is the processor time a process has used.
-func cpu(tb testing.TB, pid int) time.Duration {
+// cpu is the processor time a process has used, and the kernel's share of it.
+func cpu(tb testing.TB, pid int) (all, kernel time.Duration) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		tb.Skipf("no /proc: %v", err)
@@ -141,7 +141,7 @@ func cpu(tb testing.TB, pid int) time.Duration {
 	var user, sys int64
 	_, _ = fmt.Sscan(f[11], &user)
 	_, _ = fmt.Sscan(f[12], &sys)
-	return time.Duration(user+sys) * 10 * time.Millisecond
+	return time.Duration(user+sys) * 10 * time.Millisecond, time.Duration(sys) * 10 * time.Millisecond
 }
 
 // plan is one way to store blocks.
@@ -196,7 +196,7 @@ func runPlan(b *testing.B, c *clickhouse.Client, pid, i int, p plan, events, raw
 		b.Fatal(err)
 	}
 	per := max(p.blocks, 1)
-	before := cpu(b, pid)
+	before, kernelBefore := cpu(b, pid)
 	b.ResetTimer()
 	for n := 0; n < b.N; n += per {
 		var body bytes.Buffer
@@ -209,12 +209,13 @@ func runPlan(b *testing.B, c *clickhouse.Client, pid, i int, p plan, events, raw
 		}
 	}
 	b.StopTimer()
-	inserted := cpu(b, pid)
+	inserted, kernel := cpu(b, pid)
 	wait(b, c)
-	merged := cpu(b, pid)
+	merged, _ := cpu(b, pid)
 	rows := float64((b.N + per - 1) / per * per * benchRows)
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/rows, "ns/row")
 	b.ReportMetric(float64((inserted-before).Microseconds())/rows, "cpu-us/row")
+	b.ReportMetric(float64((kernel-kernelBefore).Microseconds())/rows, "kernel-us/row")
 	b.ReportMetric(float64((merged-before).Microseconds())/rows, "cpu+merges-us/row")
 	var size float64
 	var parts uint64

@@ -12,16 +12,19 @@ import (
 	"github.com/vagus-hub/vagus/services/internal/clickhouse/embedded/internal/chhttp"
 )
 
-// The trimmer looks every trimEvery; after trimAfter without a statement the
-// engine gives back what it holds.
+// The trimmer looks every trimEvery. The engine gives back what it holds after
+// trimAfter without a statement, and when statements are rare, every trimAgain
+// in a pause of trimPause.
 const (
 	trimEvery = 2 * time.Second
 	trimAfter = 3 * time.Second
+	trimAgain = 30 * time.Second
+	trimPause = 200 * time.Millisecond
 )
 
 // startTrimmer keeps the idle process small: it returns free memory of the
 // engine's allocator and drops the mapped pages of the library's code and
-// constants, which the page cache still has. It does so once per idle time.
+// constants, which the page cache still has.
 func startTrimmer(ctx context.Context, h *chhttp.Handler, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -29,23 +32,26 @@ func startTrimmer(ctx context.Context, h *chhttp.Handler, log *slog.Logger) (sto
 		defer close(done)
 		tick := time.NewTicker(trimEvery)
 		defer tick.Stop()
-		trimmed := false
+		var last time.Time
+		settled := false // nothing has run since the last time
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
 			}
-			switch idle := h.Idle() >= trimAfter; {
-			case !idle:
-				trimmed = false
-			case !trimmed:
-				trimmed = true
-				if err := h.Admin("SYSTEM JEMALLOC PURGE"); err != nil {
-					log.Debug("cannot purge the allocator", "err", err)
-				}
-				dropLibraryPages()
+			idle := h.Idle()
+			if idle < time.Since(last) {
+				settled = false
 			}
+			if settled || idle < trimAfter && (idle < trimPause || time.Since(last) < trimAgain) {
+				continue
+			}
+			settled, last = true, time.Now()
+			if err := h.Admin("SYSTEM JEMALLOC PURGE"); err != nil {
+				log.Debug("cannot purge the allocator", "err", err)
+			}
+			dropLibraryPages()
 		}
 	}()
 	return func() { cancel(); <-done }

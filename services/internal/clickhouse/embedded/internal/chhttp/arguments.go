@@ -65,7 +65,7 @@ func parseArguments(r *http.Request) (arguments, error) {
 		a.settings[name] = v
 		sets = append(sets, name+" = "+literal(v))
 	}
-	if a.database != "" {
+	if a.database != "" && a.database != "default" { // a new session is in default
 		a.setup = append(a.setup, "USE "+quoteName(a.database))
 	}
 	if len(sets) > 0 {
