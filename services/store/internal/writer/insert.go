@@ -24,10 +24,13 @@ type badData struct{ err error }
 func (e *badData) Error() string { return e.err.Error() }
 func (e *badData) Unwrap() error { return e.err }
 
-// dataCodes are ClickHouse's errors about the data of an insert.
-var dataCodes = map[int]bool{
-	6: true, 9: true, 10: true, 16: true, 20: true, 26: true, 27: true, 32: true, 33: true, 36: true, 38: true, 41: true, 43: true, 44: true, 49: true, 50: true,
-	53: true, 69: true, 70: true, 72: true, 99: true, 117: true, 125: true, 128: true, 131: true, 170: true, 190: true, 261: true, 321: true, 349: true, 431: true, 469: true, 1001: true,
+// stateCodes are ClickHouse's errors about its own state or the operator's
+// work (no such table, no rights, unknown setting): waiting may help, and no
+// message is to blame. Any other code that is not retryable is held against
+// the data, because errors of reading come with a hundred codes.
+var stateCodes = map[int]bool{
+	48: true, 60: true, 62: true, 81: true, 115: true, 164: true, 192: true, 193: true, 194: true, 195: true, 218: true, 219: true,
+	290: true, 344: true, 392: true, 473: true, 497: true, 516: true,
 }
 
 // insert writes all of a batch: tables side by side, the dead letters, and the
@@ -124,6 +127,10 @@ func (w *Writer) bisect(ctx context.Context, table, token string, items []item, 
 		return err
 	}
 	if len(items) == 1 {
+		// Does the table take inserts at all? If not, the message is not to blame.
+		if perr := w.o.DB.Exec(ctx, "INSERT INTO "+table+" SELECT * FROM "+table+" LIMIT 0"); perr != nil {
+			return perr
+		}
 		return drop(items[0], err)
 	}
 	for _, half := range [][]item{items[:len(items)/2], items[len(items)/2:]} {
@@ -175,7 +182,8 @@ func (w *Writer) send(ctx context.Context, table, token string, items []item, un
 			return err
 		}
 		code := clickhouse.Code(err)
-		if dataCodes[code] && !clickhouse.IsRetryable(err) || attempt >= 3 && code != 0 && !sound(items) {
+		// A damaged block can also look like a lack of memory.
+		if code != 0 && (!stateCodes[code] && !clickhouse.IsRetryable(err) || attempt >= 3 && !sound(items)) {
 			return &badData{err}
 		}
 		// Without a code nobody knows what became of it.
