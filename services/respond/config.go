@@ -16,6 +16,7 @@ type Config struct {
 	Budgets      map[string]BudgetConfig      `yaml:"budgets"`
 	Protected    []string                     `yaml:"protected"`
 	KeepRuns     spec.Duration                `yaml:"keep_runs"`
+	MaxAge       spec.Duration                `yaml:"max_age"`
 }
 
 // BudgetConfig is a Limit in a configuration file.
@@ -41,6 +42,9 @@ func (c Config) Apply(o *Options) {
 	}
 	if c.KeepRuns > 0 {
 		o.KeepRuns = c.KeepRuns.Std()
+	}
+	if c.MaxAge > 0 {
+		o.MaxAge = c.MaxAge.Std()
 	}
 	budgets := map[string]Limit{}
 	for k, l := range o.Budgets {

@@ -49,6 +49,11 @@ type Options struct {
 	// Protected are values no destructive action may touch: addresses, CIDR
 	// ranges, or type:value; default: the namespaces of Kubernetes itself.
 	Protected []string
+	// MaxAge is how old an alert may be, by its time on the bus, to still start
+	// playbooks: after a long outage, or at a first start over a full bus, what
+	// was right then may be wrong now. Older ones are logged and counted.
+	// Default 1 hour.
+	MaxAge time.Duration
 	// Workers is the number of runs that are advanced at the same time.
 	Workers int
 	// KeepRuns is how long finished runs and quiet incidents stay listed.
@@ -65,6 +70,7 @@ func DefaultOptions() Options {
 			"block": {20, 10 * time.Minute}, "limit": {20, 10 * time.Minute}, "isolate": {5, 10 * time.Minute},
 		},
 		Protected: []string{"namespace:kube-system", "namespace:kube-public", "namespace:kube-node-lease"},
+		MaxAge:    time.Hour,
 		Workers:   8, KeepRuns: 30 * 24 * time.Hour, Now: time.Now,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/decision"
@@ -38,6 +39,7 @@ type Service struct {
 	playbooks []*playbook.Playbook
 	health    *telemetry.Health
 	listener  net.Listener
+	stale     atomic.Int64 // alerts too old to act on
 }
 
 // New checks the options, loads the content and binds the address; Run serves
@@ -63,6 +65,9 @@ func New(opts Options) (*Service, error) {
 	}
 	if opts.KeepRuns <= 0 {
 		opts.KeepRuns = DefaultOptions().KeepRuns
+	}
+	if opts.MaxAge <= 0 {
+		opts.MaxAge = DefaultOptions().MaxAge
 	}
 	s := &Service{opts: opts, envelope: opts.envelope(), health: telemetry.NewHealth(opts.Metrics)}
 	if err := s.envelope.Validate(); err != nil {
@@ -167,11 +172,18 @@ func (s *Service) open(ctx context.Context) (*parts, error) {
 func (s *Service) Run(ctx context.Context) error {
 	defer s.listener.Close()
 	p, err := s.open(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
+	for wait := 100 * time.Millisecond; err != nil; p, err = s.open(ctx) {
+		if errors.Is(err, bus.ErrClosed) || errors.Is(err, bus.ErrRefused) {
+			return fmt.Errorf("respond: %w", err)
 		}
-		return fmt.Errorf("respond: %w", err)
+		// The process that makes the buckets may start after this one.
+		s.opts.Logger.Warn("the bus is not ready for playbooks yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 2*time.Second)
 	}
 	defer p.set.Close()
 	s.observe(p)
@@ -246,11 +258,19 @@ func (s *Service) alert(ctx context.Context, p *parts, d *bus.Delivery) bus.Verd
 	if a.UID == "" || a.Status == "" {
 		return bus.Permanent("alert", errors.New("alert: uid or status is missing"))
 	}
-	in, err := p.incidents.Add(ctx, a)
-	if err == nil {
-		_, err = p.engine.Start(ctx, a, in)
+	if a.Lane == finding.Hunt {
+		return bus.Done() // stored only: nobody is to be bothered
 	}
+	in, err := p.incidents.Add(ctx, a)
 	if err != nil {
+		return bus.Retry(err)
+	}
+	if age := s.opts.Now().Sub(d.Time); age > s.opts.MaxAge {
+		s.stale.Add(1)
+		s.opts.Logger.Warn("alert starts no playbook: it is too old", "alert", a.UID, "age", age.Round(time.Second), "max_age", s.opts.MaxAge)
+		return bus.Done()
+	}
+	if _, err = p.engine.Start(ctx, a, in); err != nil {
 		return bus.Retry(err)
 	}
 	return bus.Done()
@@ -270,7 +290,7 @@ func (s *Service) janitor(ctx context.Context, p *parts) error {
 		if n%60 == 0 {
 			before := s.opts.Now().Add(-s.opts.KeepRuns)
 			_, perr := p.engine.Prune(ctx, before)
-			err = errors.Join(err, perr, p.incidents.Prune(ctx, before))
+			err = errors.Join(err, perr, p.incidents.Prune(ctx, before), p.engine.PruneQuestions(ctx, s.opts.Now().Add(-time.Hour)))
 		}
 		if err != nil && ctx.Err() == nil {
 			s.opts.Logger.Warn("cleaning up", "error", err)
@@ -298,6 +318,7 @@ func (s *Service) observe(p *parts) {
 		} {
 			m.Set("vagus_respond_"+name+"_total", "Playbook engine: "+name+" since the start.", float64(v))
 		}
+		m.Set("vagus_respond_stale_alerts_total", "Alerts that were too old to start playbooks.", float64(s.stale.Load()))
 		live := 0.0
 		if p.feed.Live() {
 			live = 1

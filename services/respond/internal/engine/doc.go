@@ -125,6 +125,9 @@ func (d *Doc) View(pb *playbook.Playbook) run.Run {
 			out.Undo, out.UndoAt = sd.Undo.State, sd.Undo.At
 		}
 		v.Steps = append(v.Steps, out)
+		if sd.State == run.Waiting && sd.DueAt != nil && v.DueAt == nil {
+			v.DueAt = sd.DueAt
+		}
 	})
 	return v
 }

@@ -285,6 +285,9 @@ func (s *session) publish(ctx context.Context) error {
 			return fmt.Errorf("publish run %s: %w", s.d.UID, err)
 		}
 		m := bus.Msg{Subject: subjects.Runs(s.d.Playbook), ID: s.d.UID + ":" + strconv.Itoa(t.Seq), Data: data}
+		if tp := s.d.Alert.Traceback; tp != "" {
+			m.Header = bus.Header{subjects.HeaderTrace: {tp}}
+		}
 		if _, err := s.Publisher.Publish(ctx, m); err != nil {
 			return fmt.Errorf("publish run %s: %w", s.d.UID, err)
 		}

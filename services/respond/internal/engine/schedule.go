@@ -195,6 +195,23 @@ func (e *Engine) attempt(ctx context.Context, uid string) time.Time {
 	return e.Now().Add(time.Second)
 }
 
+// PruneQuestions deletes questions whose deadline was before the time; the
+// runs that asked have long noticed.
+func (e *Engine) PruneQuestions(ctx context.Context, before time.Time) error {
+	entries, err := e.Approvals.List(ctx)
+	if err != nil {
+		return fmt.Errorf("prune questions: %w", err)
+	}
+	for _, en := range entries {
+		if en.Value.Deadline.Before(before) {
+			if err := e.Approvals.Delete(ctx, en.Key); err != nil {
+				return fmt.Errorf("prune questions: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // Prune deletes finished runs that ended before the time; the RUNS stream and
 // the store keep their history.
 func (e *Engine) Prune(ctx context.Context, before time.Time) (int, error) {
