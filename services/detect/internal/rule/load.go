@@ -121,8 +121,12 @@ func (r *reader) source(f field) Source {
 			continue
 		}
 		s.Classes = append(s.Classes, c.UID)
-		// A mapping may put events of any class into the family ai.
+		// A mapping may put events of any class into the family ai, and what a
+		// host saw of the network into host. Other combinations name a family.
 		derived |= 1<<c.Family | 1<<event.FamilyAI
+		if c.Family == event.FamilyNetwork {
+			derived |= 1 << event.FamilyHost
+		}
 	}
 	for _, item := range r.items(m["family"]) {
 		name := r.text(item, "family")
@@ -140,12 +144,7 @@ func (r *reader) source(f field) Source {
 		}
 		s.Products = append(s.Products, name)
 	}
-	switch {
-	case derived != 0 && s.Families != 0:
-		if s.Families &= derived; s.Families == 0 {
-			r.error(f.value, "none of the classes occurs in the families given")
-		}
-	case s.Families == 0:
+	if s.Families == 0 {
 		s.Families = derived
 	}
 	if s.Families == 0 {
