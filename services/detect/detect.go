@@ -44,8 +44,9 @@ type Options struct {
 	CheckpointInterval time.Duration
 	// MaxInFlight bounds blocks whose signals are not yet durable.
 	MaxInFlight int
-	// MaxSignals bounds the signals of one rule and block; matches beyond are
-	// counted, logged and noted in the last signal.
+	// MaxSignals bounds the signals of one rule, group and block (a rule with a
+	// higher threshold gets twice that); further matches are counted and noted
+	// in the group's last signal.
 	MaxSignals int
 	// Metrics receives the service's counters; nil means none.
 	Metrics *telemetry.Registry
@@ -53,7 +54,7 @@ type Options struct {
 
 // DefaultOptions are sensible bounds without rules.
 func DefaultOptions() Options {
-	return Options{Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second, MaxInFlight: 64, MaxSignals: 1000}
+	return Options{Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second, MaxInFlight: 64, MaxSignals: 100}
 }
 
 // Service is the running stage. Make one with New.
@@ -79,7 +80,7 @@ type generation struct {
 }
 
 type counters struct {
-	blocks, events, matches, signals, capped, failed, missed, badSignals, lostAlerts, checkpoints atomic.Uint64
+	blocks, events, matches, signals, capped, thinned, failed, missed, badSignals, lostAlerts, checkpoints atomic.Uint64
 }
 
 // New loads the rules. A rule with errors is logged and left out; New fails
@@ -198,7 +199,8 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	set("events_total", "events matched", c.events.Load())
 	set("matches_total", "rule matches", c.matches.Load())
 	set("signals_total", "rule matches published", c.signals.Load())
-	set("signals_capped_total", "rule matches beyond the bound of a block", c.capped.Load())
+	set("signals_capped_total", "rule matches beyond the bound of a group and block", c.capped.Load())
+	set("signals_thinned_total", "matches of a value_count rule whose value was published within the same sixtieth of its timespan", c.thinned.Load())
 	set("evaluations_failed_total", "rule evaluations that ended in an error", c.failed.Load())
 	set("signals_missed_total", "signals gone from the stream before they were correlated", c.missed.Load())
 	set("signals_bad_total", "signals that could not be read", c.badSignals.Load())

@@ -16,29 +16,46 @@ import (
 	"github.com/vagus-hub/vagus/services/internal/bus"
 )
 
-// cappedField is the field of a signal that stands for more matches than were
-// published.
-const cappedField = "vagus.matches_not_shown"
-
 // match consumes EVENTS. A block is acknowledged after its signals are durable.
 func (s *Service) match(ctx context.Context) error {
-	m := &matching{s: s, perRule: map[*rule.Rule]*tally{}}
+	m := &matching{s: s, groups: map[string]*tally{}, recent: map[string]int64{}}
 	return s.opts.Bus.Consume(ctx, bus.Consumer{
 		Stream: subjects.StreamEvents, Durable: Durable, Ordered: true, MaxInFlight: s.opts.MaxInFlight, Stage: "detect",
 	}, m.handle)
 }
 
-// matching is the state of the one goroutine that matches.
+// matching is the state of the one goroutine that matches. Only signals
+// travel on, so it keeps their number down without changing what correlation
+// sees: a value_count rule needs each value once in a while, and no rule needs
+// more of a group's matches in one block than a few times its threshold.
 type matching struct {
-	s       *Service
-	block   block.Block
-	perRule map[*rule.Rule]*tally
+	s      *Service
+	block  block.Block
+	key    []byte
+	groups map[string]*tally // by rule and group, of the block at hand
+	recent map[string]int64  // by rule, group and value: the slot last published
 }
 
-// tally counts the matches of a rule in the block at hand.
+// maxRecent bounds the values remembered between blocks.
+const maxRecent = 1 << 17
+
+// slots is how finely a value_count window is divided: within a slot of its
+// timespan a value is published once, so a window is exact to a sixtieth.
+const slots = 60
+
+// tally counts the matches of a rule and group in the block at hand.
 type tally struct {
+	rule    *rule.Rule
 	matches int
 	last    finding.Signal // held back until it is known whether more follow
+}
+
+// delivery is one block on its way.
+type delivery struct {
+	*matching
+	d       *bus.Delivery
+	trace   string
+	failure error
 }
 
 func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
@@ -47,64 +64,91 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 	}
 	s := m.s
 	g := s.matcher.Load()
-	clear(m.perRule)
-	trace := d.Header.Get(subjects.HeaderTrace)
-	var failure error
-	publish := func(sig *finding.Signal) {
-		if failure != nil {
-			return
-		}
-		data, err := json.Marshal(sig)
-		if err != nil {
-			failure = fmt.Errorf("encode signal: %w", err)
-			return
-		}
-		s.counters.signals.Add(1)
-		failure = d.Publish(bus.Msg{
-			Subject: subjects.Signals(subjects.Partition(xxh3.HashString(sig.Rule + "\x1f" + sig.GroupKey))),
-			ID:      "s:" + sig.Rule + ":" + sig.EventUID,
-			Data:    data,
-		})
+	clear(m.groups)
+	if len(m.recent) > maxRecent {
+		clear(m.recent)
 	}
-	failedBefore := g.matcher.Failures()
-	g.matcher.Match(&m.block, func(r *rule.Rule, row int) {
-		t := m.perRule[r]
-		if t == nil {
-			t = &tally{}
-			m.perRule[r] = t
-		}
-		t.matches++
-		s.counters.matches.Add(1)
-		if t.matches > s.opts.MaxSignals {
-			return
-		}
-		sig := match.Signal(r, &m.block, row)
-		sig.Traceback = trace
-		if t.matches == s.opts.MaxSignals {
-			t.last = sig
-			return
-		}
-		publish(&sig)
-	})
-	for r, t := range m.perRule {
-		if t.matches < s.opts.MaxSignals {
+	out := &delivery{matching: m, d: d, trace: d.Header.Get(subjects.HeaderTrace)}
+	failed := g.matcher.Failures()
+	g.matcher.Match(&m.block, out.matched)
+	for _, t := range m.groups {
+		if t.matches < m.bound(t.rule) {
 			continue
 		}
-		if more := t.matches - s.opts.MaxSignals; more > 0 {
-			t.last.Fields[cappedField] = strconv.Itoa(more)
+		if more := t.matches - m.bound(t.rule); more > 0 {
+			t.last.Fields[rule.NotShown] = strconv.Itoa(more)
 			s.counters.capped.Add(uint64(more))
-			s.log.Warn("rule matches too many events of a block", "rule", r.ID, "matches", t.matches, "published", s.opts.MaxSignals,
-				"event_seq", d.Seq, "hint", "narrow the rule or add an exception")
+			s.log.Debug("rule matches many events of a group", "rule", t.rule.ID, "matches", t.matches, "sequence", d.Seq)
 		}
-		publish(&t.last)
+		out.publish(&t.last)
 	}
-	if n := g.matcher.Failures() - failedBefore; n > 0 {
-		s.counters.failed.Add(n)
-	}
+	s.counters.failed.Add(g.matcher.Failures() - failed)
 	s.counters.blocks.Add(1)
 	s.counters.events.Add(uint64(m.block.Rows()))
-	if failure != nil {
-		return bus.Retry(failure)
+	if out.failure != nil {
+		// What was not published must not be taken for published.
+		clear(m.recent)
+		return bus.Retry(out.failure)
 	}
 	return bus.Done()
+}
+
+// bound is the number of signals that a group of a rule may have in a block.
+func (m *matching) bound(r *rule.Rule) int {
+	if r.Correlate != nil {
+		return max(m.s.opts.MaxSignals, 2*r.Correlate.Threshold)
+	}
+	return m.s.opts.MaxSignals
+}
+
+func (o *delivery) matched(r *rule.Rule, row int) {
+	o.s.counters.matches.Add(1)
+	o.key = append(append(o.key[:0], r.ID...), 0x1f)
+	for _, id := range r.GroupBy() {
+		o.key = match.AppendKey(o.key, &o.block, id, row)
+	}
+	group := len(o.key)
+	if c := r.Correlate; c != nil && c.Type == rule.ValueCount {
+		o.key = match.AppendKey(o.key, &o.block, c.Field, row)
+		slot := match.Time(&o.block, row) / max(c.Timespan.Milliseconds()/slots, 1)
+		if last, ok := o.recent[string(o.key)]; ok && last == slot {
+			o.s.counters.thinned.Add(1)
+			return
+		}
+		o.recent[string(o.key)] = slot
+	}
+	t := o.groups[string(o.key[:group])]
+	if t == nil {
+		t = &tally{rule: r}
+		o.groups[string(o.key[:group])] = t
+	}
+	t.matches++
+	bound := o.bound(r)
+	if t.matches > bound {
+		return
+	}
+	sig := match.Signal(r, &o.block, row)
+	sig.Traceback = o.trace
+	if t.matches == bound {
+		t.last = sig
+		return
+	}
+	o.publish(&sig)
+}
+
+func (o *delivery) publish(sig *finding.Signal) {
+	if o.failure != nil {
+		return
+	}
+	data, err := json.Marshal(sig)
+	if err != nil {
+		o.failure = fmt.Errorf("encode signal: %w", err)
+		return
+	}
+	o.s.counters.signals.Add(1)
+	o.failure = o.d.Publish(bus.Msg{
+		Subject: subjects.Signals(subjects.Partition(xxh3.HashString(sig.Rule + "\x1f" + sig.GroupKey))),
+		ID:      "s:" + sig.Rule + ":" + sig.EventUID,
+		Data:    data,
+	})
 }

@@ -187,6 +187,9 @@ func (c *Correlator) amend(s *ruleState, ep *episode, e seen, byValue bool, sig 
 	ep.note(e.uid)
 	a := &ep.alert
 	a.Count++
+	if n, err := strconv.ParseInt(sig.Fields[rule.NotShown], 10, 64); err == nil && n > 0 && n < 1<<32 {
+		a.Count += n
+	}
 	if byValue && len(ep.values) < maxValues {
 		ep.values[e.value] = struct{}{}
 		a.Value = float64(len(ep.values))

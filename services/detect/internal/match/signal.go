@@ -90,3 +90,22 @@ func cut(s string, n int) string {
 	}
 	return strings.Clone(s[:n])
 }
+
+// AppendKey appends bytes that differ whenever the row's value does; it serves
+// as a part of a key within the process.
+func AppendKey(dst []byte, b *block.Block, id event.ColumnID, row int) []byte {
+	c := b.Column(id)
+	switch {
+	case c == nil:
+	case c.Kind() == event.KindString || c.Kind() == event.KindKeyword:
+		dst = append(dst, c.Bytes(row)...)
+	case c.Kind() == event.KindIP || c.Kind() == event.KindUUID:
+		dst = append(dst, c.Fixed()[row*16:row*16+16]...)
+	default:
+		dst = append(dst, value(b, id, row)...)
+	}
+	return append(dst, 0x1f)
+}
+
+// Time is the event time of a row, ms since 1970.
+func Time(b *block.Block, row int) int64 { return number(b, event.Time, row) }
