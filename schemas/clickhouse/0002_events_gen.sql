@@ -105,7 +105,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, min_parts_to_merge_at_once = 12, merge_selector_base = 12, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- control planes: Kubernetes, cloud, admin APIs
 CREATE TABLE IF NOT EXISTS events_api
@@ -173,7 +173,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, min_parts_to_merge_at_once = 12, merge_selector_base = 12, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- processes, files, modules and registry of a machine
 CREATE TABLE IF NOT EXISTS events_host
@@ -255,7 +255,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, min_parts_to_merge_at_once = 12, merge_selector_base = 12, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- HTTP, DNS and network connections
 CREATE TABLE IF NOT EXISTS events_network
@@ -325,7 +325,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, min_parts_to_merge_at_once = 12, merge_selector_base = 12, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- logons, sessions, accounts and groups
 CREATE TABLE IF NOT EXISTS events_identity
@@ -372,7 +372,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, min_parts_to_merge_at_once = 12, merge_selector_base = 12, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- data stores, datasets, model artefacts and registries
 CREATE TABLE IF NOT EXISTS events_data
@@ -429,7 +429,7 @@ ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (toStartOfHour(time), class_uid, time)
 TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, min_parts_to_merge_at_once = 12, merge_selector_base = 12, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- All families at once: a column that a member lacks reads as its default.
 CREATE TABLE IF NOT EXISTS events

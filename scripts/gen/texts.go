@@ -30,7 +30,7 @@ func ddl(s *schema) ([]byte, error) {
 		b.WriteString("TTL toDateTime(time) + INTERVAL {ttl_events_days} DAY DELETE\n")
 		// Compact parts halve what an insert with many columns costs; the
 		// window makes a repeated insert a no-op (services/internal/clickhouse).
-		b.WriteString("SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;\n\n")
+		b.WriteString("SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, min_parts_to_merge_at_once = 12, merge_selector_base = 12, non_replicated_deduplication_window = 1000, parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;\n\n")
 	}
 	b.WriteString("-- All families at once: a column that a member lacks reads as its default.\n")
 	b.WriteString("CREATE TABLE IF NOT EXISTS events\n(\n")

@@ -25,8 +25,8 @@ import (
 // demoAlerts are rules that the recorded logs must raise.
 var demoAlerts = []string{
 	"ai-gateway.prompt-injection-burst",
-	"kubernetes.exec-into-training-pod",
-	"windows.suspicious-child-of-model-server",
+	"kubernetes.exec-into-ai-workload",
+	"ai-workload.model-server-spawns-shell",
 }
 
 // demoPlaybook is a playbook that must finish: it blocks an attacker, and takes
