@@ -56,7 +56,8 @@ type Options struct {
 	MaxAge time.Duration
 	// Workers is the number of runs that are advanced at the same time.
 	Workers int
-	// KeepRuns is how long finished runs and quiet incidents stay listed.
+	// KeepRuns is how long finished runs and quiet incidents stay listed; of runs
+	// at most 10,000.
 	KeepRuns time.Duration
 	// Now is the clock.
 	Now func() time.Time

@@ -133,6 +133,10 @@ func (s *Service) open(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	texts, err := bus.OpenBucket[string](ctx, b, subjects.BucketRuns)
+	if err != nil {
+		return nil, err
+	}
 	budgets, err := bus.OpenBucket[engine.Budget](ctx, b, subjects.BucketRuns)
 	if err != nil {
 		return nil, err
@@ -161,7 +165,7 @@ func (s *Service) open(ctx context.Context) (*parts, error) {
 	}
 	p.feed = feed.New(s.opts.Logger, b.Ready)
 	p.engine = engine.New(engine.Settings{
-		Runs: runs, Budgets: budgets, Approvals: p.approvals, Publisher: b, Actor: p.set, Playbooks: s.playbooks,
+		Runs: runs, Texts: texts, Budgets: budgets, Approvals: p.approvals, Publisher: b, Actor: p.set, Playbooks: s.playbooks,
 		Vars: s.opts.Vars, Envelope: s.envelope, Workers: s.opts.Workers, Now: s.opts.Now, Logger: s.opts.Logger,
 	})
 	return p, nil
@@ -276,6 +280,9 @@ func (s *Service) alert(ctx context.Context, p *parts, d *bus.Delivery) bus.Verd
 	return bus.Done()
 }
 
+// maxRuns is how many finished runs stay listed, however young.
+const maxRuns = 10_000
+
 // janitor frees the buckets of what is over.
 func (s *Service) janitor(ctx context.Context, p *parts) error {
 	tick := time.NewTicker(time.Minute)
@@ -287,9 +294,9 @@ func (s *Service) janitor(ctx context.Context, p *parts) error {
 		case <-tick.C:
 		}
 		err := p.writer.Sweep(ctx, time.Minute)
-		if n%60 == 0 {
+		if n%10 == 0 {
 			before := s.opts.Now().Add(-s.opts.KeepRuns)
-			_, perr := p.engine.Prune(ctx, before)
+			_, perr := p.engine.Prune(ctx, before, maxRuns)
 			err = errors.Join(err, perr, p.incidents.Prune(ctx, before), p.engine.PruneQuestions(ctx, s.opts.Now().Add(-time.Hour)))
 		}
 		if err != nil && ctx.Err() == nil {

@@ -357,6 +357,29 @@ func TestBadAlerts(t *testing.T) {
 	}
 }
 
+// TestAlertsThatStartNothing: too old to act on, or only a hunt.
+func TestAlertsThatStartNothing(t *testing.T) {
+	h := start(t, testkit.Bus(t), func(o *Options) { o.MaxAge = time.Nanosecond })
+	hunt := ipAlert("203.0.113.6")
+	hunt.Lane = finding.Hunt
+	h.raise(hunt)
+	h.raise(ipAlert("203.0.113.7"))
+	var incidents struct{ Incidents []run.Incident }
+	testkit.Eventually(t, "the incident is there", func() bool {
+		h.get("/v1/incidents", &incidents)
+		return len(incidents.Incidents) == 1
+	})
+	h.raise(ipAlert("203.0.113.8"))
+	testkit.Eventually(t, "the next alert is handled", func() bool {
+		h.get("/v1/incidents?entity=ip:203.0.113.8", &incidents)
+		return len(incidents.Incidents) == 1
+	})
+	var runs struct{ Runs []run.Run }
+	if h.get("/v1/runs", &runs); len(runs.Runs) != 0 || h.asks("203.0.113.7") != 200 {
+		t.Errorf("%+v", runs)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	b := testkit.Bus(t)
 	for name, tt := range map[string]struct {

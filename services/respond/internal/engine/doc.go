@@ -26,8 +26,7 @@ import (
 type Doc struct {
 	UID      string            `json:"uid"`
 	Playbook string            `json:"playbook"`
-	Version  string            `json:"version"`
-	Text     string            `json:"text"` // the playbook as it was: a run ends with the text it began with
+	Version  string            `json:"version"` // a run ends with the text it began with, which is kept apart
 	Vars     map[string]string `json:"vars,omitempty"`
 	Alert    finding.Alert     `json:"alert"`
 	Incident string            `json:"incident,omitempty"`

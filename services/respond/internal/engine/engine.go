@@ -37,6 +37,7 @@ type Actor interface {
 // Settings wires an Engine. All but Logger are required.
 type Settings struct {
 	Runs      kv.Store[Doc]
+	Texts     kv.Store[string] // playbooks' texts by version
 	Budgets   kv.Store[Budget]
 	Approvals kv.Store[run.Approval]
 	Publisher Publisher
@@ -58,7 +59,8 @@ type Engine struct {
 	bell  chan struct{} // size 1
 	mu    sync.Mutex
 	locks map[string]*keyLock
-	books map[string]*playbook.Playbook // by id and version, also older ones
+	books map[string]*playbook.Playbook // by version, also older ones
+	kept  map[string]bool               // versions whose text is stored
 	stats stats
 }
 
@@ -81,7 +83,7 @@ func New(s Settings) *Engine {
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{Settings: s, queue: queue{pos: map[string]int{}}, bell: make(chan struct{}, 1), locks: map[string]*keyLock{}, books: map[string]*playbook.Playbook{}}
+	return &Engine{Settings: s, queue: queue{pos: map[string]int{}}, bell: make(chan struct{}, 1), locks: map[string]*keyLock{}, books: map[string]*playbook.Playbook{}, kept: map[string]bool{}}
 }
 
 // RunUID is the run of a playbook for an alert: there is at most one.
@@ -103,7 +105,7 @@ func (e *Engine) Start(ctx context.Context, a finding.Alert, incident string) ([
 		}
 		now := e.Now()
 		d := Doc{
-			UID: RunUID(pb.ID, a.UID), Playbook: pb.ID, Version: pb.Version, Text: pb.Text, Vars: pb.VarsWith(e.Vars[pb.ID]),
+			UID: RunUID(pb.ID, a.UID), Playbook: pb.ID, Version: pb.Version, Vars: pb.VarsWith(e.Vars[pb.ID]),
 			Alert: a, Incident: incident, State: run.Started, CreatedAt: now,
 		}
 		ok, err := pb.Trigger.Bool(d.env(now))
@@ -113,6 +115,9 @@ func (e *Engine) Start(ctx context.Context, a finding.Alert, incident string) ([
 		}
 		if !ok {
 			continue
+		}
+		if err := e.keep(ctx, pb); err != nil {
+			return started, fmt.Errorf("start run %s: %w", pb.ID, err)
 		}
 		e.note(&d, run.Transition{State: run.Started, Reason: "alert: " + a.Title})
 		_, err = e.Runs.Create(ctx, key(d.UID), d)
@@ -141,27 +146,55 @@ func (e *Engine) note(d *Doc, t run.Transition) {
 	d.UpdatedAt = t.At
 }
 
-// book returns the playbook a run began with.
-func (e *Engine) book(d *Doc) (*playbook.Playbook, error) {
-	id := d.Playbook + "@" + d.Version
+// keep stores a playbook's text before its first run: files change, runs that
+// began with the old text end with it.
+func (e *Engine) keep(ctx context.Context, pb *playbook.Playbook) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if pb := e.books[id]; pb != nil {
-		return pb, nil
+	done := e.kept[pb.Version]
+	e.mu.Unlock()
+	if done {
+		return nil
 	}
+	if _, err := e.Texts.Create(ctx, textKey(pb.Version), pb.Text); err != nil && !errors.Is(err, bus.ErrExists) {
+		return err
+	}
+	e.mu.Lock()
+	e.kept[pb.Version] = true
+	e.mu.Unlock()
+	return nil
+}
+
+func textKey(version string) string { return "text." + version }
+
+// book returns the playbook a run began with.
+func (e *Engine) book(ctx context.Context, d *Doc) (*playbook.Playbook, error) {
 	for _, pb := range e.Playbooks {
 		if pb.ID == d.Playbook && pb.Version == d.Version {
-			e.books[id] = pb
 			return pb, nil
 		}
 	}
-	pb, err := playbook.Parse(d.Playbook+".yml", []byte(d.Text), e.Actor)
+	e.mu.Lock()
+	pb := e.books[d.Version]
+	e.mu.Unlock()
+	if pb != nil {
+		return pb, nil
+	}
+	text, err := e.Texts.Get(ctx, textKey(d.Version))
 	if err != nil {
 		return nil, err
 	}
-	e.books[id] = pb
+	if pb, err = playbook.Parse(d.Playbook+".yml", []byte(text.Value), e.Actor); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBook, err)
+	}
+	e.mu.Lock()
+	e.books[d.Version] = pb
+	e.mu.Unlock()
 	return pb, nil
 }
+
+// errBook says a stored playbook cannot be read any more, for example because
+// an operation it uses is gone.
+var errBook = errors.New("stored playbook")
 
 // lock serialises work on one run within this process.
 func (e *Engine) lock(uid string) (unlock func()) {
@@ -249,7 +282,10 @@ func (e *Engine) open(ctx context.Context, uid string) (*session, error) {
 		return nil, err
 	}
 	s := &session{Engine: e, d: &entry.Value, rev: entry.Revision, stored: len(entry.Value.Outbox) > 0}
-	if s.pb, err = e.book(s.d); err != nil {
+	if s.pb, err = e.book(ctx, s.d); err != nil {
+		if !errors.Is(err, errBook) && !errors.Is(err, bus.ErrNotFound) {
+			return nil, fmt.Errorf("run %s: %w", uid, err)
+		}
 		e.Logger.Error("playbook of a run cannot be read", "run", uid, "playbook", s.d.Playbook, "error", err)
 		s.pb = nil
 	}

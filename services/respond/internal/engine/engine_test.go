@@ -423,7 +423,10 @@ func TestScheduler(t *testing.T) {
 				t.Errorf("%s: %s %s", v.Entity, v.State, v.Reason)
 			}
 		}
-		if n, err := e.Prune(t.Context(), time.Now().Add(time.Second)); n != 20 || err != nil {
+		if n, err := e.Prune(t.Context(), time.Time{}, 15); n != 5 || err != nil {
+			t.Errorf("pruned %d, %v", n, err)
+		}
+		if n, err := e.Prune(t.Context(), time.Now().Add(time.Second), 1000); n != 15 || err != nil {
 			t.Errorf("pruned %d, %v", n, err)
 		}
 	})

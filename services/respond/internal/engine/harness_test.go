@@ -43,6 +43,7 @@ type world struct {
 	t          testing.TB
 	now        time.Time
 	runs       *kv.Mem[Doc]
+	texts      *kv.Mem[string]
 	budgets    *kv.Mem[Budget]
 	approvals  *kv.Mem[run.Approval]
 	stream     map[string]run.Transition // by message id, as the bus dedups
@@ -83,7 +84,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), runs: kv.NewMem[Doc](), budgets: kv.NewMem[Budget](),
+		t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), runs: kv.NewMem[Doc](), texts: kv.NewMem[string](), budgets: kv.NewMem[Budget](),
 		approvals: kv.NewMem[run.Approval](), stream: map[string]run.Transition{}, seqs: map[string]int{}, effects: map[string]int{},
 		params: map[string]string{}, fails: map[string]int{}, configured: true,
 	}
@@ -182,7 +183,7 @@ func (w *world) engine(env Envelope, books ...string) *Engine {
 		list = append(list, pb)
 	}
 	return New(Settings{
-		Runs: crashing[Doc]{w.runs, w}, Budgets: crashing[Budget]{w.budgets, w}, Approvals: crashing[run.Approval]{w.approvals, w},
+		Runs: crashing[Doc]{w.runs, w}, Texts: crashing[string]{w.texts, w}, Budgets: crashing[Budget]{w.budgets, w}, Approvals: crashing[run.Approval]{w.approvals, w},
 		Publisher: w, Actor: actor{w.op, w}, Playbooks: list, Envelope: env, Now: func() time.Time { return w.now },
 	})
 }

@@ -212,21 +212,23 @@ func (e *Engine) PruneQuestions(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// Prune deletes finished runs that ended before the time; the RUNS stream and
-// the store keep their history.
-func (e *Engine) Prune(ctx context.Context, before time.Time) (int, error) {
+// Prune deletes finished runs that ended before the time, and of the others
+// the oldest beyond most; the RUNS stream and the store keep their history.
+func (e *Engine) Prune(ctx context.Context, before time.Time, most int) (int, error) {
 	entries, err := e.Runs.List(ctx, "run.*")
 	if err != nil {
 		return 0, fmt.Errorf("prune runs: %w", err)
 	}
 	n := 0
-	for _, en := range entries {
-		if d := &en.Value; d.over() && !undoDue(d) && len(d.Outbox) == 0 && d.UpdatedAt.Before(before) {
-			if err := e.Runs.Delete(ctx, en.Key); err != nil {
-				return n, fmt.Errorf("prune runs: %w", err)
-			}
-			n++
+	for i, en := range entries { // the longest unchanged first
+		d := &en.Value
+		if !d.over() || undoDue(d) || len(d.Outbox) > 0 || !d.UpdatedAt.Before(before) && i >= len(entries)-most {
+			continue
 		}
+		if err := e.Runs.Delete(ctx, en.Key); err != nil {
+			return n, fmt.Errorf("prune runs: %w", err)
+		}
+		n++
 	}
 	return n, nil
 }

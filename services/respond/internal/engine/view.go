@@ -26,7 +26,7 @@ func (e *Engine) Views(ctx context.Context) ([]run.Run, error) {
 	out := make([]run.Run, 0, len(entries))
 	for i := range entries {
 		d := &entries[i].Value
-		pb, err := e.book(d)
+		pb, err := e.book(ctx, d)
 		if err != nil {
 			pb = nil
 		}

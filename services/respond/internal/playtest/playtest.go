@@ -133,7 +133,7 @@ func Run(ctx context.Context, specs []*connector.Spec, pb *playbook.Playbook, t 
 		return nil, fmt.Errorf("test %q: %w", t.Name, err)
 	}
 	b.engine = engine.New(engine.Settings{
-		Runs: kv.NewMem[engine.Doc](), Budgets: kv.NewMem[engine.Budget](), Approvals: kv.NewMem[run.Approval](),
+		Runs: kv.NewMem[engine.Doc](), Texts: kv.NewMem[string](), Budgets: kv.NewMem[engine.Budget](), Approvals: kv.NewMem[run.Approval](),
 		Publisher: nowhere{}, Actor: set, Playbooks: []*playbook.Playbook{pb}, Vars: map[string]map[string]string{pb.ID: t.Vars},
 		Envelope: engine.Envelope{Protected: t.Protected}, Now: clock,
 	})
