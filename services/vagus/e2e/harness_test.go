@@ -440,7 +440,7 @@ func (h *hub) send(source, key string, body []byte) receipt {
 
 // run runs a command of the command line on the hub's data folder.
 func (h *hub) run(args ...string) (stdout, stderr string, err error) {
-	return run(h.t, "", append([]string{"--data", h.data}, args...)...)
+	return vagus(h.t, "", append([]string{"--data", h.data}, args...)...)
 }
 
 // cli is run for commands that must succeed; it returns standard output.
@@ -453,8 +453,8 @@ func (h *hub) cli(args ...string) string {
 	return out
 }
 
-// run runs the binary with a time limit of two minutes.
-func run(t testing.TB, stdin string, args ...string) (stdout, stderr string, err error) {
+// vagus runs the binary with a time limit of two minutes.
+func vagus(t testing.TB, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	need(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
