@@ -174,7 +174,7 @@ func TestProvisioning(t *testing.T) {
 			Access         string            `yaml:"access"`
 			IsDefault      bool              `yaml:"isDefault"`
 			Editable       bool              `yaml:"editable"`
-			JSONData       map[string]string `yaml:"jsonData"`
+			JSONData       map[string]any    `yaml:"jsonData"`
 			SecureJSONData map[string]string `yaml:"secureJsonData"`
 		} `yaml:"datasources"`
 	}
@@ -190,7 +190,7 @@ func TestProvisioning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	environment := []string{d.JSONData["host"], d.JSONData["port"], d.JSONData["username"], d.SecureJSONData["password"]}
+	environment := []any{d.JSONData["host"], d.JSONData["port"], d.JSONData["username"], d.SecureJSONData["password"]}
 	var providers struct {
 		APIVersion int `yaml:"apiVersion"`
 		Providers  []struct {
@@ -208,9 +208,9 @@ func TestProvisioning(t *testing.T) {
 	if providers.APIVersion != 1 || len(providers.Providers) != 1 || providers.Providers[0].Type != "file" {
 		t.Fatalf("providers %+v", providers)
 	}
-	path, _ := providers.Providers[0].Options["path"].(string)
-	for _, v := range append(environment, path) {
-		name, ok := strings.CutPrefix(v, "$")
+	for _, v := range append(environment, providers.Providers[0].Options["path"]) {
+		text, _ := v.(string)
+		name, ok := strings.CutPrefix(text, "$")
 		if !ok || !strings.Contains(string(readme), name) {
 			t.Errorf("%q is not an environment variable that the README explains", v)
 		}
