@@ -22,6 +22,7 @@ type checker struct {
 	families event.Families
 	used     map[event.ColumnID]bool
 	vars     []string
+	loops    int // predicates around the node at hand
 	text     file.Source
 	problems Problems
 }
@@ -67,12 +68,17 @@ func (c *checker) visit(n ast.Node) {
 	case *ast.BuiltinNode:
 		for _, name := range disabledBuiltins {
 			if n.Name == name {
-				c.report(n, "function %s is not available in rules: the result must depend on the event alone", name)
+				c.report(n, "function %s is not available in rules: results depend on the event alone and stay small", name)
 			}
 		}
 		c.visitAll(n.Arguments...)
 	case *ast.PredicateNode:
+		// A loop within a loop could take seconds on a hostile event.
+		if c.loops++; c.loops > 1 {
+			c.report(n.Node, "loops such as any() must not be nested")
+		}
 		c.visit(n.Node)
+		c.loops--
 	case *ast.ConditionalNode:
 		c.visitAll(n.Cond, n.Exp1, n.Exp2)
 	case *ast.VariableDeclaratorNode:
@@ -102,10 +108,17 @@ func (c *checker) visitAll(nodes ...ast.Node) {
 // binary walks long chains of one operator without recursing on the left.
 func (c *checker) binary(n *ast.BinaryNode) {
 	for {
-		if n.Operator == "matches" {
+		switch n.Operator {
+		case "matches":
 			c.pattern(n.Right)
+		case "..":
+			c.report(n, "a range a..b may only stand after in")
 		}
-		c.visit(n.Right)
+		if r, ok := n.Right.(*ast.BinaryNode); ok && n.Operator == "in" && r.Operator == ".." {
+			c.visitAll(r.Left, r.Right)
+		} else {
+			c.visit(n.Right)
+		}
 		left, ok := n.Left.(*ast.BinaryNode)
 		if !ok {
 			c.visit(n.Left)

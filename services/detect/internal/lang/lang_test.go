@@ -37,6 +37,9 @@ func TestCompileProblems(t *testing.T) {
 		"clock":             {`now().Unix() > 3`, all, 1, 1, "not available"},
 		"syntax":            {`process.name ==`, all, 1, 15, "unexpected token"},
 		"method":            {`process.name.foo == "a"`, all, 1, 1, "unknown field"},
+		"nested loops":      {`any(actor.user.groups, any(metadata.labels, # == "a"))`, all, 1, 47, "must not be nested"},
+		"range as list":     {`len(1..1000000) > 3`, all, 1, 6, "only stand after in"},
+		"growing values":    {`reduce(actor.user.groups, #acc + #) == "a"`, all, 1, 1, "stay small"},
 		"environment trick": {`$env["process_name"] == "a"`, all, 1, 1, "$env"},
 	} {
 		t.Run(name, func(t *testing.T) {
