@@ -81,3 +81,26 @@ TTL toDateTime(at) + INTERVAL {ttl_runs_days} DAY DELETE
 SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS runs_mv TO runs AS SELECT * FROM run_steps WHERE step = '';
+
+-- Alerts about the same entity, grouped: read it with FINAL.
+CREATE TABLE IF NOT EXISTS incidents
+(
+    uid String,
+    revision UInt32,
+    entity String COMMENT 'type:value',
+    title String,
+    level LowCardinality(String),
+    status LowCardinality(String),
+    first_seen DateTime64(3, 'UTC'),
+    last_seen DateTime64(3, 'UTC'),
+    count UInt32 COMMENT 'alerts',
+    alerts Array(String) COMMENT 'alert uids',
+    rules Array(String),
+    sources Array(String),
+    tags Array(String)
+)
+ENGINE = ReplacingMergeTree(revision)
+PARTITION BY toYYYYMM(first_seen)
+ORDER BY uid
+TTL toDateTime(first_seen) + INTERVAL {ttl_alerts_days} DAY DELETE
+SETTINGS non_replicated_deduplication_window = 1000;

@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS ledger
     raw_seq UInt64 COMMENT 'of the RAW message that it comes from',
     at DateTime64(3, 'UTC') COMMENT 'when ingest took the records',
     `in` UInt64 COMMENT 'records taken from the stage before',
+    extra UInt64 COMMENT 'events beyond the first of records that hold several',
     `out` UInt64 COMMENT 'records given to the next stage',
     dead UInt64 COMMENT 'records that became dead letters',
     dropped Map(String, UInt64) COMMENT 'records left out on purpose, by reason'

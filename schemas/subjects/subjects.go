@@ -51,6 +51,10 @@ const (
 	StoreState = "state"
 )
 
+// RunsIncident stands for a playbook in subjects of RUNS: incidents are published
+// there, beside the runs that answer them.
+const RunsIncident = "_incident"
+
 // SignalPartitions is the number of SIGNALS subjects. It is fixed: a group key
 // must always land in the same partition.
 const SignalPartitions = 16

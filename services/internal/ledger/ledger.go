@@ -33,6 +33,7 @@ type Row struct {
 	Seq, RawSeq   uint64
 	At            time.Time
 	In, Out, Dead uint64
+	Extra         uint64 // events beyond the first of records that hold several
 	Dropped       map[string]uint64
 }
 
@@ -65,6 +66,7 @@ type Source struct {
 	Source     string            `json:"source"`
 	Received   uint64            `json:"received"`   // taken by ingest, its dead letters included
 	Replayed   uint64            `json:"replayed"`   // sent again from dead letters
+	Extra      uint64            `json:"extra"`      // events beyond the first of records that hold several
 	Normalized uint64            `json:"normalized"` // became events
 	Dead       uint64            `json:"dead"`       // became dead letters, at any stage
 	Dropped    map[string]uint64 `json:"dropped"`    // left out on purpose, by reason

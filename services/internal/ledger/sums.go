@@ -25,7 +25,7 @@ func (a *account) close() Source {
 	s.Dead = a.ingestDead + a.normalDead + a.storeDead
 	for _, d := range []int64{
 		int64(a.raw) - int64(a.taken) - int64(s.InFlight),
-		int64(a.taken) - int64(s.Normalized) - int64(a.normalDead) - int64(dropped),
+		int64(a.taken) + int64(s.Extra) - int64(s.Normalized) - int64(a.normalDead) - int64(dropped),
 		int64(s.Normalized) - int64(s.Stored) - int64(a.storeDead),
 		int64(s.Dead) - int64(a.deadStored),
 	} {
@@ -38,7 +38,7 @@ func (a *account) close() Source {
 
 func sums(ctx context.Context, db Querier, since int64, detected uint64, get func(string) *account) error {
 	rows, err := db.Query(ctx, fmt.Sprintf(
-		"SELECT toString(source), toString(stage), sum(`in`), sum(`out`), sum(dead), sumMap(dropped), sumIf(`out`, seq <= %d) FROM %s WHERE at >= fromUnixTimestamp64Milli(%d) GROUP BY source, stage",
+		"SELECT toString(source), toString(stage), sum(`in`), sum(extra), sum(`out`), sum(dead), sumMap(dropped), sumIf(`out`, seq <= %d) FROM %s WHERE at >= fromUnixTimestamp64Milli(%d) GROUP BY source, stage",
 		detected, Table, since))
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
@@ -46,9 +46,9 @@ func sums(ctx context.Context, db Querier, since int64, detected uint64, get fun
 	defer rows.Close()
 	for rows.Next() {
 		var source, stage string
-		var in, out, dead, upTo uint64
+		var in, extra, out, dead, upTo uint64
 		var dropped map[string]uint64
-		if err := rows.Scan(&source, &stage, &in, &out, &dead, &dropped, &upTo); err != nil {
+		if err := rows.Scan(&source, &stage, &in, &extra, &out, &dead, &dropped, &upTo); err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}
 		a := get(source)
@@ -61,6 +61,7 @@ func sums(ctx context.Context, db Querier, since int64, detected uint64, get fun
 			a.Replayed += out
 		case Normalize:
 			a.taken += in
+			a.Extra += extra
 			a.Normalized += out
 			a.normalDead += dead
 			a.Dropped = dropped

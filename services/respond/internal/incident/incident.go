@@ -14,12 +14,13 @@ import (
 
 	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/schemas/run"
+	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/respond/internal/kv"
 )
 
 // Subject is where every revision of an incident is published.
-const Subject = "runs._incident"
+const Subject = "runs." + subjects.RunsIncident
 
 // Gap is how long after its last alert an incident still takes new ones.
 const Gap = 30 * time.Minute

@@ -98,7 +98,7 @@ func buildEvents(b *batch, r bus.Record) error {
 
 // normalized is the account that an output of normalize carries.
 func normalized(h block.Header, seq, out uint64) ledger.Row {
-	row := ledger.Row{Stage: ledger.Normalize, Source: h.Source, Seq: seq, RawSeq: h.RawSeq, At: time.UnixMilli(h.Received), In: uint64(h.In), Out: out, Dead: uint64(h.Dead)}
+	row := ledger.Row{Stage: ledger.Normalize, Source: h.Source, Seq: seq, RawSeq: h.RawSeq, At: time.UnixMilli(h.Received), In: uint64(h.In), Extra: uint64(h.Extra), Out: out, Dead: uint64(h.Dead)}
 	for _, d := range h.Dropped {
 		if row.Dropped == nil {
 			row.Dropped = map[string]uint64{}
@@ -226,7 +226,36 @@ var runColumns = []string{
 	"by", native.String, "due_at", native.Time, "detail", native.Texts,
 }
 
+var incidentColumns = []string{
+	"uid", native.String, "revision", native.UInt32, "entity", native.String, "title", native.String, "level", native.String,
+	"status", native.String, "first_seen", native.Time, "last_seen", native.Time, "count", native.UInt32, "alerts", native.Strings,
+	"rules", native.Strings, "sources", native.Strings, "tags", native.Strings,
+}
+
+func buildIncident(b *batch, r bus.Record) error {
+	var x run.Incident
+	if err := json.Unmarshal(r.Data, &x); err != nil {
+		return fmt.Errorf("read incident: %w", err)
+	}
+	if x.UID == "" || x.Revision <= 0 {
+		return errors.New("read incident: no uid or no revision")
+	}
+	t := native.New(incidentColumns...)
+	err := t.Add(x.UID, uint32(x.Revision), x.Entity, x.Title, x.Level, x.Status, x.FirstSeen, x.LastSeen, uint32(x.Count), x.Alerts, x.Rules, x.Sources, x.Tags)
+	if err != nil {
+		return fmt.Errorf("read incident: %w", err)
+	}
+	at := x.FirstSeen.UnixMilli()
+	b.put("incidents", item{r.Seq, x.Entity, 1, t.Append(nil), r.Data, at, at})
+	return nil
+}
+
+// buildRun takes what respond publishes on RUNS: transitions, and incidents on
+// a subject of their own.
 func buildRun(b *batch, r bus.Record) error {
+	if r.Subject == subjects.Runs(subjects.RunsIncident) {
+		return buildIncident(b, r)
+	}
 	var x run.Transition
 	if err := json.Unmarshal(r.Data, &x); err != nil {
 		return fmt.Errorf("read transition: %w", err)
@@ -251,7 +280,7 @@ func buildRun(b *batch, r bus.Record) error {
 
 var ledgerColumns = []string{
 	"stage", native.String, "source", native.String, "seq", native.UInt64, "raw_seq", native.UInt64, "at", native.Time,
-	"in", native.UInt64, "out", native.UInt64, "dead", native.UInt64, "dropped", native.Counts,
+	"in", native.UInt64, "extra", native.UInt64, "out", native.UInt64, "dead", native.UInt64, "dropped", native.Counts,
 }
 
 // ledgerPart is the account of a batch, to be inserted beside its rows.
@@ -262,7 +291,7 @@ func (b *batch) ledgerPart() (*part, error) {
 	t := native.New(ledgerColumns...)
 	it := item{seq: b.first, from: b.ledger[0].At.UnixMilli(), to: b.ledger[0].At.UnixMilli()}
 	for _, r := range b.ledger {
-		if err := t.Add(r.Stage, r.Source, r.Seq, r.RawSeq, r.At, r.In, r.Out, r.Dead, r.Dropped); err != nil {
+		if err := t.Add(r.Stage, r.Source, r.Seq, r.RawSeq, r.At, r.In, r.Extra, r.Out, r.Dead, r.Dropped); err != nil {
 			return nil, fmt.Errorf("ledger: %w", err)
 		}
 		it.from, it.to = min(it.from, r.At.UnixMilli()), max(it.to, r.At.UnixMilli())

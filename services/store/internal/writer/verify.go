@@ -13,6 +13,7 @@ var keys = map[string]struct{ key, time string }{
 	"dead_letters": {"(event_uid, seq)", "received_at"},
 	"alerts_log":   {"(uid, revision, status)", "raised_at"},
 	"run_steps":    {"(run, seq)", "at"},
+	"incidents":    {"(uid, revision)", "first_seen"},
 	"ledger":       {"(stage, source, seq)", "at"},
 }
 

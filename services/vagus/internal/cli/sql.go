@@ -84,6 +84,9 @@ func (a *app) sqlCommand() *cobra.Command {
 	return c
 }
 
+// address shows an address as people write it: no mapped prefix, nothing if absent.
+const address = "if(src_endpoint_ip = toIPv6('::'), '', replaceOne(toString(src_endpoint_ip), '::ffff:', ''))"
+
 func (a *app) eventsCommand() *cobra.Command {
 	var asJSON bool
 	var source, family, where, uid string
@@ -116,9 +119,9 @@ func (a *app) eventsCommand() *cobra.Command {
 		if where != "" {
 			conditions = append(conditions, "("+where+")")
 		}
-		columns, format := "time, source, activity_name, actor_user_name, src_endpoint_ip, multiIf(ai_model_name != '', concat(ai_model_name, ' ', substring(message_context_prompt_text, 1, 80)), process_cmd_line != '', substring(process_cmd_line, 1, 100), http_request_path != '', concat(http_request_method, ' ', http_request_path), concat(resource_type, ' ', resource_namespace, '/', resource_name)) AS what", "PrettyCompactMonoBlock"
+		columns, format := "time, source, activity_name AS activity, actor_user_name AS user, "+address+" AS client, multiIf(ai_model_name != '', concat(ai_model_name, ' ', substring(message_context_prompt_text, 1, 80)), process_cmd_line != '', substring(process_cmd_line, 1, 100), http_request_path != '', concat(http_request_method, ' ', http_request_path), concat(resource_type, ' ', resource_namespace, '/', resource_name)) AS what", "PrettyCompactMonoBlock"
 		if table != "events" {
-			columns = "time, source, activity_name, status_id, actor_user_name, src_endpoint_ip, metadata_event_code, status_code"
+			columns = "time, source, activity_name AS activity, status_id AS status, actor_user_name AS user, " + address + " AS client, metadata_event_code AS code, status_code"
 		}
 		if asJSON || uid != "" {
 			columns, format = "*", "JSONEachRow"
