@@ -98,6 +98,7 @@ func TestPanels(t *testing.T) {
 		})
 	}
 	t.Run("decisions", func(t *testing.T) { checkDecisions(t, reader, base) })
+	t.Run("ledger", func(t *testing.T) { checkLedger(t, reader, base) })
 	t.Run("entities", func(t *testing.T) { checkEntities(t, reader, base) })
 }
 
@@ -310,6 +311,26 @@ func checkDecisions(t *testing.T, c *clickhouse.Client, ctx Context) {
 	want := []string{"block ip " + attacker + " contain-compromised-key", "block user NT AUTHORITY\\SYSTEM contain-compromised-key", "limit ip " + attacker + " ana"}
 	if !slices.Equal(got, want) {
 		t.Errorf("decisions in force: got %q, want %q", got, want)
+	}
+}
+
+// checkLedger wants every source of a sender to be accounted for.
+func checkLedger(t *testing.T, c *clickhouse.Client, ctx Context) {
+	sql, err := Expand(panelOf(t, "vagus-soc-overview", "Ledger").Targets[0].RawSQL, ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ask(t, c, sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range r.rows {
+		source := *row[slices.Index(r.names, "Source")].(*string)
+		for _, column := range []string{"Missing", "Not normalised yet"} {
+			if n := *row[slices.Index(r.names, column)].(*int64); n != 0 && source != madeUp {
+				t.Errorf("source %s: %s is %d, want 0", source, column, n)
+			}
+		}
 	}
 }
 

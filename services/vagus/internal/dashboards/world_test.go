@@ -30,6 +30,8 @@ const (
 	attacker  = "198.51.100.23"
 	attacked  = "chat-small"
 	domainAcc = `CORP\alice`
+	// madeUp is a source of events that nobody received: it is not in balance.
+	madeUp = "made.up"
 )
 
 // fillTables sends the recorded samples of every source through the real
@@ -60,25 +62,33 @@ func fillTables(t *testing.T, c *clickhouse.Client) {
 	w.deadAndDropped()
 	alerts := w.alerts()
 	steps := w.runs()
-	for sql, want := range map[string]int{
-		"SELECT sum(`in`) FROM ledger WHERE stage = 'ingest' AND source != 'example.unknown'": records + 2,
-		"SELECT count() FROM raw":                                  records + 3,
-		"SELECT count() FROM alerts_log":                           alerts,
-		"SELECT count() FROM run_steps":                            steps,
-		"SELECT sum(arraySum(mapValues(dropped))) > 0 FROM ledger": 1,
-		"SELECT sum(`in`) FROM ledger WHERE stage = 'normalize'":   records + 3,
+	w.incidents()
+	for _, q := range []struct {
+		sql  string
+		want int
+	}{
+		{"SELECT sum(`in`) FROM ledger WHERE stage = 'ingest'", records + 3},
+		{"SELECT sum(`in`) FROM ledger WHERE stage = 'normalize'", records + 3},
+		{"SELECT count() FROM raw", records + 3},
+		{"SELECT count() FROM alerts_log", alerts},
+		{"SELECT count() FROM run_steps", steps},
+		{"SELECT count() FROM incidents FINAL", 2},
+		{"SELECT count() FROM events WHERE source = '" + madeUp + "'", 10},
+		// Only now can the balance be 0 for another reason than being empty.
+		{"SELECT sumIf(`in`, stage = 'ingest') + sumIf(extra, stage = 'normalize') - sumIf(out, stage = 'store') - sumIf(dead, stage = 'dead')" +
+			" - sum(arraySum(mapValues(dropped))) FROM ledger WHERE source != '" + madeUp + "'", 0},
 	} {
 		last := ""
-		testkit.Eventually(t, sql, func() bool {
+		testkit.Eventually(t, q.sql, func() bool {
 			var got string
-			if err := c.QueryRow(t.Context(), "SELECT toString(("+sql+"))").Scan(&got); err != nil {
+			if err := c.QueryRow(t.Context(), "SELECT toString(("+q.sql+"))").Scan(&got); err != nil {
 				got = err.Error()
 			}
 			if got != last {
-				t.Logf("%s: %s, waiting for %d", sql, got, want)
+				t.Logf("%s: %s, waiting for %d", q.sql, got, q.want)
 				last = got
 			}
-			return got == fmt.Sprint(want)
+			return got == fmt.Sprint(q.want)
 		})
 	}
 }
@@ -165,12 +175,12 @@ func (w *world) deadAndDropped() {
 			b.SetUUID(event.EventUID, block.UID("made up "+f.String(), uint32(i)))
 			b.SetInt(event.Time, w.now.UnixMilli()-int64(i)*1000)
 			b.SetInt(event.ReceivedAt, w.now.UnixMilli())
-			b.SetString(event.Source, "made.up")
+			b.SetString(event.Source, madeUp)
 			b.SetString(event.ActorUserName, domainAcc)
 			b.SetIP(event.SrcEndpointIP, netip.MustParseAddr("2001:db8::7"))
 			b.EndRow()
 		}
-		h := block.Header{Source: "made.up", Received: w.now.UnixMilli(), Dropped: []block.Reason{{Name: "health_check", Count: 2}}}
+		h := block.Header{Source: madeUp, Received: w.now.UnixMilli(), Dropped: []block.Reason{{Name: "health_check", Count: 2}}}
 		w.publish(subjects.Events(f.String()), b.AppendTo(nil, h))
 	}
 }
@@ -254,6 +264,17 @@ func (w *world) runs() (n int) {
 		}
 	}
 	return n
+}
+
+func (w *world) incidents() {
+	for i, entity := range []string{"ip:" + attacker, "user:" + domainAcc} {
+		for rev := range 2 {
+			w.json(subjects.Runs(subjects.RunsIncident), run.Incident{
+				UID: fmt.Sprint("incident", i), Revision: rev + 1, Entity: entity, Title: "Something happened", Level: "high", Status: "open", FirstSeen: w.now.Add(-time.Hour), LastSeen: w.now,
+				Count: rev + 1, Alerts: []string{"a"}, Rules: []string{"ai-gateway.prompt-injection-burst"}, Sources: []string{"litellm.proxy"}, Tags: []string{"atlas.aml.t0051"},
+			})
+		}
+	}
 }
 
 func (w *world) json(subject string, v any) {
