@@ -51,6 +51,10 @@ type Expr struct {
 	Lowered bool
 	// Columns are the columns that the expression reads, in order of id.
 	Columns []event.ColumnID
+
+	// The program is made at first use: most rules are lowered, and thousands
+	// of syntax trees would only keep the garbage collector busy.
+	once    sync.Once
 	program *vm.Program
 }
 
@@ -93,14 +97,11 @@ func Compile(source string, families event.Families) (*Expr, error) {
 	if len(c.problems) > 0 {
 		return nil, c.problems
 	}
-	opts := append([]expr.Option{
-		expr.Env(environment()), expr.AsBool(), expr.MaxNodes(MaxNodes), expr.Patch(flatten{}),
-	}, functionOptions()...)
-	program, err := expr.Compile(source, opts...)
+	program, err := expr.Compile(source, options()...)
 	if err != nil {
 		return nil, Problems{problem(err)}
 	}
-	e := &Expr{Source: source, program: program, Lowered: true}
+	e := &Expr{Source: source, Lowered: true}
 	l := lowering{}
 	e.Root = l.node(program.Node(), false)
 	e.Root.Walk(func(n *Node) { e.Lowered = e.Lowered && n.Op != Opaque })
@@ -118,6 +119,12 @@ func Compile(source string, families event.Families) (*Expr, error) {
 	return e, nil
 }
 
+func options() []expr.Option {
+	return append([]expr.Option{
+		expr.Env(environment()), expr.AsBool(), expr.MaxNodes(MaxNodes), expr.Patch(flatten{}),
+	}, functionOptions()...)
+}
+
 // Machine runs expressions in expr's virtual machine. Not safe for concurrent
 // use.
 type Machine struct{ vm vm.VM }
@@ -126,6 +133,11 @@ type Machine struct{ vm vm.VM }
 // expression's columns by column name. A failing evaluation is an error, which
 // a matcher counts and treats as no match.
 func (m *Machine) Eval(e *Expr, env map[string]any) (bool, error) {
+	var failed error
+	e.once.Do(func() { e.program, failed = expr.Compile(e.Source, options()...) })
+	if failed != nil || e.program == nil {
+		return false, fmt.Errorf("compile expression: %w", failed)
+	}
 	m.vm.MemoryBudget = vmMemory
 	out, err := m.vm.Run(e.program, env)
 	if err != nil {

@@ -91,7 +91,7 @@ func TestLowering(t *testing.T) {
 
 func TestWitness(t *testing.T) {
 	for src, want := range map[string]string{
-		`process.name == "Cmd.exe" and process.cmd_line contains "download"`: `equals "cmd.exe"`,
+		`process.name == "Cmd.exe" and process.cmd_line contains "download"`: `contains "download"`,
 		`process.cmd_line matches "(?i)(invoke|download)-mimikatz\\s"`:       `contains "-mimi"`,
 		`process.cmd_line matches "(alpha|beta)[0-9]+"`:                      `contains "alpha" contains "beta"`,
 		`process.cmd_line matches "[a-z]+"`:                                  `present ""`,

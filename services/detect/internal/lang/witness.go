@@ -166,6 +166,13 @@ var few = map[event.ColumnID]bool{
 	event.AuthorizationDecision: true, event.ServiceName: true, event.TimeQuality: true,
 }
 
+// programs lists columns that name programs: a few hundred make up nearly all
+// events, and rules name the same ones.
+var programs = map[event.ColumnID]bool{
+	event.ProcessPath: true, event.ProcessName: true, event.ProcessOriginalFileName: true, event.ProcessParentProcessPath: true,
+	event.ProcessParentProcessName: true, event.ActorProcessPath: true, event.ActorProcessName: true,
+}
+
 // common holds texts that ordinary events are full of.
 const common = `c:\windows\system32\ c:\program files (x86)\microsoft\ \appdata\local\temp\ c:\users\ \software\microsoft\windows\currentversion\ ` +
 	`hklm\system\currentcontrolset\services\ hku\s-1-5-21- .exe .dll "c:\ http:// https:// .com/ powershell.exe cmd.exe /c  -nop -command ` +
@@ -175,10 +182,13 @@ func (l Literal) cost() float64 {
 	var c float64
 	switch l.Kind {
 	case LitEq:
-		if c = 0.002; few[l.Col] {
-			c = 0.1
+		switch {
+		case few[l.Col]:
+			return 0.1
+		case programs[l.Col]:
+			return 0.02
 		}
-		return c
+		return 0.002
 	case LitNum:
 		if l.Cmp == EQ {
 			return 0.05
@@ -189,9 +199,13 @@ func (l Literal) cost() float64 {
 	case LitPresent:
 		return 0.6
 	case LitPrefix, LitSuffix:
-		c = 0.004
-		if len(l.Text) < 4 {
+		switch {
+		case len(l.Text) < 4:
 			c = 0.1
+		case programs[l.Col]:
+			c = 0.02
+		default:
+			c = 0.004
 		}
 	case LitContains:
 		c = [...]float64{1, 0.6, 0.4, 0.15, 0.05, 0.02, 0.01, 0.006}[min(len(l.Text), 7)]

@@ -138,6 +138,9 @@ func (m *Matcher) try(i int32, route uint64, emit func(*rule.Rule, int)) {
 	m.seen[i] = m.scope.stamp
 	m.index.stats.Candidates++
 	c := &m.rules[i]
+	if m.router.shared() && !c.routed(&m.scope) {
+		return
+	}
 	ok, err := c.matches(&m.scope)
 	if err != nil {
 		m.failed++

@@ -48,6 +48,9 @@ func (r *router) add(s rule.Source) uint64 {
 	return bit
 }
 
+// shared says that bits are shared, so that they are no proof.
+func (r *router) shared() bool { return len(r.specs) > 64 }
+
 func (r *router) resolve(k routeKey) uint64 {
 	if bits, ok := r.memo[k]; ok {
 		return bits

@@ -64,6 +64,9 @@ func newCompiled(r *rule.Rule) compiled {
 
 // routed says whether the rule wants the row at all.
 func (c *compiled) routed(s *scope) bool {
+	if !c.rule.Source.Families.Has(event.Family(s.block.Header.Family)) {
+		return false
+	}
 	if len(c.classes) > 0 {
 		col := s.cols[event.ClassUID]
 		if col == nil || !slices.Contains(c.classes, uint32(col.Int(s.row))) {
@@ -81,11 +84,8 @@ func (s *scope) source() string {
 	return s.block.Header.Source
 }
 
-// matches decides routing, condition and exceptions.
+// matches decides condition and exceptions, for a row that is routed.
 func (c *compiled) matches(s *scope) (bool, error) {
-	if !c.routed(s) {
-		return false, nil
-	}
 	ok, err := c.when.eval(s)
 	if !ok || err != nil {
 		return false, err
