@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,13 +19,18 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(embeddedtest.Main(m)) }
 
-// connect opens a client with the setting that Grafana's plugin sends along.
-func connect(t *testing.T, dsn string) *clickhouse.Client {
+// databases counts, so that repeated runs do not meet.
+var databases atomic.Int64
+
+// connect opens a client of a database, with the setting that Grafana's plugin
+// sends along.
+func connect(t *testing.T, dsn, database string) *clickhouse.Client {
 	t.Helper()
 	u, err := url.Parse(dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
+	u.Path = "/" + database
 	q := u.Query()
 	q.Set("max_execution_time", "60")
 	u.RawQuery = q.Encode()
@@ -78,8 +84,12 @@ func numeric(ty reflect.Type) bool {
 // services filled, as the user that Grafana has.
 func TestPanels(t *testing.T) {
 	engine := embeddedtest.Engine(t)
-	fillTables(t, connect(t, engine.DSN(embeddedtest.Admin)))
-	reader := connect(t, engine.DSN(embeddedtest.Reader))
+	database := fmt.Sprint("dashboards", databases.Add(1))
+	if err := connect(t, engine.DSN(embeddedtest.Admin), "default").Exec(t.Context(), "CREATE DATABASE "+database); err != nil {
+		t.Fatal(err)
+	}
+	fillTables(t, connect(t, engine.DSN(embeddedtest.Admin), database))
+	reader := connect(t, engine.DSN(embeddedtest.Reader), database)
 	base := Context{From: time.Now().AddDate(-1, 0, 0), To: time.Now().Add(48 * time.Hour), Interval: 10 * time.Minute, Vars: map[string]Value{}}
 	if first := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC); first.Before(base.From) {
 		base.From = first // of the recordings
