@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -242,7 +243,7 @@ func (h *hub) pid() int {
 // returns how long it took.
 func (h *hub) stop() time.Duration {
 	h.t.Helper()
-	begin := time.Now()
+	begin, children := time.Now(), h.children()
 	if err := h.cmd.Process.Signal(os.Interrupt); err != nil {
 		h.t.Fatalf("interrupt the hub: %v", err)
 	}
@@ -255,7 +256,7 @@ func (h *hub) stop() time.Duration {
 	if h.exit != nil {
 		h.t.Fatalf("the hub stopped with %v\n%s", h.exit, h.tail(30))
 	}
-	h.childless()
+	h.childless(children)
 	return took
 }
 
@@ -265,17 +266,18 @@ func (h *hub) kill() {
 	if h.cmd == nil {
 		return
 	}
+	children := h.children()
 	_ = h.cmd.Process.Kill() // ended by itself: fine
 	<-h.ended
-	h.childless()
+	h.childless(children)
 }
 
-// childless waits until no process works with the hub's data folder any more,
-// and kills what is left after 15 seconds, by its id.
-func (h *hub) childless() {
+// childless waits until the children are gone and no process works with the
+// hub's data folder any more; what is left after 15 seconds is killed by its id.
+func (h *hub) childless(children []int) {
 	deadline := time.Now().Add(15 * time.Second)
 	for {
-		left := h.orphans()
+		left := slices.DeleteFunc(append(h.orphans(), children...), func(pid int) bool { return !alive(pid) })
 		if len(left) == 0 {
 			return
 		}
@@ -288,6 +290,22 @@ func (h *hub) childless() {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// alive reports whether a process is more than a zombie.
+func alive(pid int) bool {
+	fields := stat(pid)
+	return len(fields) > 0 && fields[0] != "Z" && fields[0] != "X"
+}
+
+// stat is /proc/PID/stat after the name: state, parent and so on.
+func stat(pid int) []string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	// "pid (name) state ppid …"; the name may hold anything.
+	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 }
 
 // orphans are the processes of the binary that have files of the data folder
@@ -328,13 +346,7 @@ func (h *hub) children() []int {
 	var out []int
 	parent := h.pid()
 	for _, pid := range processes() {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		// "pid (name) state ppid …"; the name may hold anything.
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+		if fields := stat(pid); len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(parent) {
 			out = append(out, pid)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/valyala/fastjson"
@@ -84,6 +85,20 @@ func NewRunner(m *Mapping, sink Sink) *Runner {
 	return r
 }
 
+// parseError keeps what a person can use of the parser's error: nested values
+// give a long chain with the cause at its end.
+func parseError(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "too big depth") {
+		return fmt.Errorf("the JSON is nested more than %d deep", fastjson.MaxDepth)
+	}
+	const head, tail = 100, 200
+	if len(text) > head+tail {
+		text = strings.ToValidUTF8(text[:head]+" … "+text[len(text)-tail:], "")
+	}
+	return errors.New(text)
+}
+
 var errUTF16 = errors.New("the record is UTF-16, not UTF-8; send UTF-8")
 
 // Map maps one record.
@@ -103,7 +118,7 @@ func (r *Runner) Map(rec Record) Result {
 	}
 	v, err := r.parser.ParseBytes(data)
 	if err != nil {
-		return Result{Reason: "json", Err: fmt.Errorf("parse record: %.300w", err)}
+		return Result{Reason: "json", Err: fmt.Errorf("parse record: %w", parseError(err))}
 	}
 	if v.Type() != fastjson.TypeObject {
 		return Result{Reason: "json", Err: fmt.Errorf("parse record: a JSON object is expected, this is %s", v.Type())}
