@@ -3,14 +3,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/ingest"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/lifecycle"
@@ -32,8 +32,7 @@ func run() error {
 	flag.Int64Var(&opts.MaxInFlight, "max-in-flight", opts.MaxInFlight, "bytes of all requests at work")
 	url := flag.String("nats", "nats://127.0.0.1:4222", "URL of the bus")
 	tokens := flag.String("tokens", "tokens.yaml", "file of the senders' tokens")
-	jsonSources := flag.String("json-sources", "", "comma-separated sources that send JSON")
-	lineSources := flag.String("line-sources", "", "comma-separated sources that send lines")
+	dir := flag.String("sources", "", "folder of <source>/mapping.yaml (default: the built-in sources)")
 	level := flag.String("log-level", "info", "debug, info, warn or error")
 	flag.Parse()
 
@@ -41,24 +40,15 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	sources := map[string]ingest.Framing{}
-	for list, framing := range map[string]ingest.Framing{*jsonSources: ingest.JSON, *lineSources: ingest.Lines} {
-		for _, name := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
-			if err := subjects.Check(name); err != nil {
-				return err
-			}
-			sources[name] = framing
-		}
+	known, err := load(folder(*dir))
+	if err != nil {
+		log.Warn("sources with errors are left out", "error", err)
 	}
-	opts.Framing = func(name string) (ingest.Framing, bool) { f, ok := sources[name]; return f, ok }
-	opts.Sources = func() []string {
-		names := make([]string, 0, len(sources))
-		for name := range sources {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		return names
+	if len(known) == 0 {
+		return errors.New("no sources: --sources must be a folder of <source>/mapping.yaml")
 	}
+	opts.Framing = func(name string) (ingest.Framing, bool) { f, ok := known[name]; return f, ok }
+	opts.Sources = func() []string { return slices.Sorted(maps.Keys(known)) }
 	opts.Logger = log
 	if opts.Tokens, err = ingest.LoadTokens(*tokens); err != nil {
 		return err
