@@ -17,14 +17,16 @@ CREATE TABLE IF NOT EXISTS raw
     event_uid UUID COMMENT 'the same as in the events made from it',
     received_at DateTime64(3, 'UTC') COMMENT 'when ingest took it' CODEC(Delta(8), LZ4),
     source LowCardinality(String) COMMENT 'source id',
-    raw String COMMENT 'the bytes as sent, without the line end' CODEC(LZ4),
+    raw String COMMENT 'the bytes as sent, without the line end' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = MergeTree
 PARTITION BY toDate(received_at)
 ORDER BY received_at
 TTL toDateTime(received_at) + INTERVAL {ttl_raw_days} DAY DELETE
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 1000;
+SETTINGS ttl_only_drop_parts = 1, min_bytes_for_wide_part = 134217728, min_parts_to_merge_at_once = 12, merge_selector_base = 12,
+    max_bytes_to_merge_at_max_space_in_pool = 1073741824, non_replicated_deduplication_window = 1000,
+    parts_to_delay_insert = 2000, parts_to_throw_insert = 6000;
 
 -- Records that could not be processed. A message that is no block of records
 -- is one row, with its payload as raw and its records counted.
