@@ -24,9 +24,10 @@ func (s *Service) correlate(ctx context.Context) error {
 	}
 	out := newOutbox(s)
 	done := make(chan struct{})
+	restored := s.position
 	go func() {
 		defer close(done)
-		s.saveLoop(ctx, out)
+		s.saveLoop(ctx, out, restored)
 	}()
 	err := s.follow(ctx, out)
 	<-done
@@ -44,7 +45,10 @@ func (s *Service) correlate(ctx context.Context) error {
 }
 
 func (s *Service) follow(ctx context.Context, out *outbox) error {
-	for rec, err := range s.opts.Bus.Follow(ctx, subjects.StreamSignals, nil, s.position+1) {
+	s.corrMu.Lock()
+	first := s.position + 1
+	s.corrMu.Unlock()
+	for rec, err := range s.opts.Bus.Follow(ctx, subjects.StreamSignals, nil, first) {
 		if err != nil {
 			return fmt.Errorf("follow signals: %w", err)
 		}
@@ -62,14 +66,14 @@ func (s *Service) follow(ctx context.Context, out *outbox) error {
 			s.corr.Add(&sig, func(a finding.Alert) { alerts = append(alerts, a) })
 		}
 		// Numbered under the lock, so that a checkpoint waits for them.
-		first := out.reserve(len(alerts))
+		number := out.reserve(len(alerts))
 		s.corrMu.Unlock()
 		if bad != nil {
 			s.counters.badSignals.Add(1)
 			s.log.Error("signal cannot be read", "sequence", rec.Seq, "error", bad)
 		}
 		for i := range alerts {
-			out.send(first+uint64(i), &alerts[i])
+			out.send(number+uint64(i), &alerts[i])
 		}
 	}
 	return nil
@@ -117,9 +121,8 @@ func (s *Service) restore(ctx context.Context) error {
 
 // saveLoop saves checkpoints while there is something new. Big states are
 // saved less often, so that it costs a twentieth of the time at most.
-func (s *Service) saveLoop(ctx context.Context, out *outbox) {
+func (s *Service) saveLoop(ctx context.Context, out *outbox, saved uint64) {
 	wait := s.opts.CheckpointInterval
-	saved := s.position
 	for {
 		select {
 		case <-ctx.Done():
@@ -157,6 +160,10 @@ func (s *Service) save(ctx context.Context, out *outbox) error {
 	if err := out.wait(ctx, last); err != nil {
 		return err
 	}
+	// A checkpoint that was begun is finished, so that shutdown does not leave
+	// half of one to be cleaned up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
 	if err := s.opts.Bus.SaveCheckpoint(ctx, Checkpoint, seq, state); err != nil {
 		return err
 	}
