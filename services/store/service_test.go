@@ -27,12 +27,23 @@ import (
 	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
 
-func TestMain(m *testing.M) { os.Exit(embeddedtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childStore) != "" {
+		os.Exit(runChildStore())
+	}
+	os.Exit(embeddedtest.Main(m))
+}
 
 var databases atomic.Int64
 
 // open gives a test a database of its own.
 func open(t testing.TB, e *embedded.Engine) *clickhouse.Client {
+	t.Helper()
+	c, _ := openDSN(t, e)
+	return c
+}
+
+func openDSN(t testing.TB, e *embedded.Engine) (*clickhouse.Client, string) {
 	t.Helper()
 	admin, err := clickhouse.Open(t.Context(), e.DSN(embeddedtest.Admin))
 	if err != nil {
@@ -50,7 +61,7 @@ func open(t testing.TB, e *embedded.Engine) *clickhouse.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return c
+	return c, u.String()
 }
 
 func options(b *bus.Bus, c *clickhouse.Client) Options {
