@@ -130,3 +130,47 @@ func TestTokenWithoutRows(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestBusRestarts stops the bus under the store and starts it again.
+func TestBusRestarts(t *testing.T) {
+	c := open(t, embeddedtest.Engine(t))
+	so := bus.ServerOptions{StoreDir: t.TempDir(), Addr: testkit.FreeAddr(t), Token: "test", MaxStore: 4 << 30}
+	server, err := bus.StartServer(so)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { server.Shutdown() }()
+	b, err := bus.Connect(t.Context(), bus.Options{URL: server.URL(), Token: "test", Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.EnsureStreams(t.Context(), bus.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	o := options(b, c)
+	o.MaxRows = 500
+	stop := running(t, o)
+	send := func(subject, id string, data []byte) (seq uint64) {
+		testkit.Eventually(t, "published", func() bool {
+			a, err := b.Publish(t.Context(), bus.Msg{Subject: subject, ID: id, Data: data})
+			seq = a.Seq
+			return err == nil
+		})
+		return seq
+	}
+	for i := range 120 {
+		if i%40 == 20 {
+			server.Shutdown()
+			if server, err = bus.StartServer(so); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seq := send(subjects.Raw("litellm.proxy"), fmt.Sprint("r", i), rawBlock(fmt.Sprint("b", i), 50))
+		send(subjects.Events("ai"), fmt.Sprint("e", i), aiBlock(seq, 50))
+	}
+	complete(t, c, 120*50)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
