@@ -57,8 +57,16 @@ func (s *Service) Ready() <-chan struct{} { return s.ready }
 // Run makes the tables, then moves messages until ctx ends and what it has
 // taken is stored, and returns nil. It waits while bus or ClickHouse are away.
 func (s *Service) Run(ctx context.Context) error {
+	writers := make([]*writer.Writer, len(s.opts.Streams))
+	for i, stream := range s.opts.Streams {
+		writers[i] = writer.New(writer.Options{
+			Bus: s.opts.Bus, DB: s.opts.db, Stream: stream, MaxRows: s.opts.MaxRows, MaxBytes: s.opts.MaxBytes,
+			Linger: s.opts.Linger, MaxWait: s.opts.MaxWait, Busy: s.opts.Busy, Parallel: s.opts.Parallel, Settings: s.opts.Settings,
+			Grace: s.opts.Grace, Metrics: s.metrics, Logger: s.opts.Logger, Hook: s.opts.hook,
+		})
+	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := s.Migrate(ctx)
+		err := s.prepare(ctx, writers)
 		if err == nil {
 			break
 		}
@@ -80,12 +88,7 @@ func (s *Service) Run(ctx context.Context) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.opts.Streams))
-	for i, stream := range s.opts.Streams {
-		w := writer.New(writer.Options{
-			Bus: s.opts.Bus, DB: s.opts.db, Stream: stream, MaxRows: s.opts.MaxRows, MaxBytes: s.opts.MaxBytes,
-			Linger: s.opts.Linger, MaxWait: s.opts.MaxWait, Busy: s.opts.Busy, Parallel: s.opts.Parallel, Settings: s.opts.Settings,
-			Grace: s.opts.Grace, Metrics: s.metrics, Logger: s.opts.Logger, Hook: s.opts.hook,
-		})
+	for i, w := range writers {
 		wg.Go(func() {
 			if errs[i] = w.Run(ctx); errs[i] != nil {
 				cancel()
@@ -94,4 +97,15 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// prepare holds the streams, then makes the tables: while ClickHouse is away,
+// what waits for it must not be trimmed.
+func (s *Service) prepare(ctx context.Context, writers []*writer.Writer) error {
+	for _, w := range writers {
+		if err := w.Announce(ctx); err != nil {
+			return err
+		}
+	}
+	return s.Migrate(ctx)
 }

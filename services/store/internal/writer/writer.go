@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/bus"
@@ -141,24 +142,43 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 func (w *Writer) key() string { return bus.Key("store", w.o.Stream) }
 
-// open reads the position and redoes an open plan.
-func (w *Writer) open(ctx context.Context) (next uint64, err error) {
+// position reads where the writer is, and where its stream begins.
+func (w *Writer) position(ctx context.Context) (cp checkpoint, state jetstream.StreamState, err error) {
 	st, err := w.o.Bus.JetStream().Stream(ctx, w.o.Stream)
 	if err != nil {
-		return 0, fmt.Errorf("stream %s: %w", w.o.Stream, err)
+		return cp, state, fmt.Errorf("stream %s: %w", w.o.Stream, err)
 	}
 	info := st.CachedInfo()
 	w.epoch = info.Created.UnixMilli()
 	if w.kv, err = bus.OpenBucket[checkpoint](ctx, w.o.Bus, subjects.BucketCheckpoints); err != nil {
-		return 0, err
+		return cp, state, err
 	}
 	e, err := w.kv.Get(ctx, w.key())
 	if err != nil && !errors.Is(err, bus.ErrNotFound) {
-		return 0, err
+		return cp, state, err
 	}
-	cp := e.Value
-	if cp.Epoch != w.epoch {
+	if cp = e.Value; cp.Epoch != w.epoch {
 		cp = checkpoint{Epoch: w.epoch}
+	}
+	return cp, info.State, nil
+}
+
+// Announce makes the writer known as a reader of its stream, so that nothing
+// is trimmed before it is stored. Call it before anything that may wait for
+// ClickHouse.
+func (w *Writer) Announce(ctx context.Context) error {
+	cp, _, err := w.position(ctx)
+	if err != nil {
+		return err
+	}
+	return w.o.Bus.SetFloor(ctx, w.o.Stream, FloorName, cp.Done)
+}
+
+// open reads the position and redoes an open plan.
+func (w *Writer) open(ctx context.Context) (next uint64, err error) {
+	cp, state, err := w.position(ctx)
+	if err != nil {
+		return 0, err
 	}
 	if cp.Last > cp.Done {
 		if err := w.redo(ctx, cp); err != nil {
@@ -166,7 +186,7 @@ func (w *Writer) open(ctx context.Context) (next uint64, err error) {
 		}
 		cp.Done = cp.Last
 	}
-	if first := info.State.FirstSeq; first > cp.Done+1 && info.State.LastSeq > cp.Done {
+	if first := state.FirstSeq; first > cp.Done+1 && state.LastSeq > cp.Done {
 		w.o.Metrics.Missed.Add(float64(first-cp.Done-1), w.o.Stream)
 		w.log.Error("messages expired before they were stored", "from", cp.Done+1, "to", first-1, "hint", "give the stream more time or space")
 	}
