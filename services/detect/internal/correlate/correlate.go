@@ -241,6 +241,11 @@ func (ep *episode) show(r *rule.Rule, sig *finding.Signal) {
 		return ""
 	}
 	if v := value(event.Columns[r.Alert.EntityPath].Path); v != "" {
+		for _, id := range r.Alert.EntityScope {
+			if scope := value(event.Columns[id].Path); scope != "" {
+				v = scope + "/" + v
+			}
+		}
 		a.Entity = finding.Entity{Type: r.Alert.EntityType, Value: v}
 	}
 	a.Title = r.Alert.Title.Fill(value)

@@ -262,9 +262,14 @@ func (r *reader) alert(f field, c *Correlate, families event.Families) Alert {
 	}
 	a.Title = t
 	if e := m["entity"]; e.value != nil {
-		em := r.mapping(e.value, "entity", "type!", "path!")
+		em := r.mapping(e.value, "entity", "type!", "path!", "scope")
 		a.EntityType = r.oneOf(em["type"], "entity type", EntityTypes...)
 		a.EntityPath, _ = r.path(em["path"], "entity path", families)
+		if s := em["scope"]; s.value != nil {
+			if id, ok := r.path(s, "entity scope", families); ok {
+				a.EntityScope = []event.ColumnID{id}
+			}
+		}
 	}
 	a.Fields = r.paths(m["fields"], "alert field", families)
 	a.Suppress = DefaultSuppress

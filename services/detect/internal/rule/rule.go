@@ -5,6 +5,7 @@ package rule
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/event"
@@ -64,7 +65,10 @@ type Alert struct {
 	Title      Template
 	EntityType string
 	EntityPath event.ColumnID
-	Fields     []event.ColumnID
+	// EntityScope holds the column within which EntityPath is unique, such as
+	// the namespace of a pod: the entity is then "scope/value". At most one.
+	EntityScope []event.ColumnID
+	Fields      []event.ColumnID
 	// Suppress is how long, in event time after an alert, further matches of
 	// the group amend it rather than raise another.
 	Suppress time.Duration
@@ -111,7 +115,7 @@ func (r *Rule) GroupBy() []event.ColumnID {
 	if r.Correlate != nil {
 		return r.Correlate.GroupBy
 	}
-	return []event.ColumnID{r.Alert.EntityPath}
+	return append(slices.Clip(r.Alert.EntityScope), r.Alert.EntityPath)
 }
 
 // Shown lists the columns that a signal must carry for the alert.
@@ -127,6 +131,7 @@ func (r *Rule) Shown() []event.ColumnID {
 		}
 	}
 	add(r.Alert.EntityPath)
+	add(r.Alert.EntityScope...)
 	add(r.Alert.Fields...)
 	add(r.Alert.Title.columns()...)
 	return out
