@@ -244,7 +244,7 @@ func (h *Hub) startRespond(secrets instance.Secrets, connect func(string) (*bus.
 		opts.AuthNetworks = cfg.AuthNetworks
 	}
 	for kind, limit := range cfg.Budgets {
-		opts.Budgets[kind] = respond.Limit{Max: limit.Max, Window: limit.Window}
+		opts.Budgets[kind] = respond.Limit{Max: limit.Max, Window: time.Duration(limit.Window)}
 	}
 	opts.Protected = append(opts.Protected, cfg.Protected...)
 	r, err := respond.New(opts)

@@ -4,13 +4,17 @@
 package config
 
 import (
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 )
 
 // Config is vagus.yml.
@@ -85,8 +89,21 @@ type Respond struct {
 
 // Budget bounds automatic actions of a kind.
 type Budget struct {
-	Max    int           `yaml:"max"`
-	Window time.Duration `yaml:"window"`
+	Max    int      `yaml:"max"`
+	Window Duration `yaml:"window"`
+}
+
+// Duration is a time.Duration whose mistakes have a position.
+type Duration time.Duration
+
+// UnmarshalYAML reads a text such as 10m.
+func (d *Duration) UnmarshalYAML(node ast.Node) error {
+	v, err := time.ParseDuration(node.GetToken().Value)
+	if err != nil || v <= 0 {
+		return mistake(node, "want a duration such as 10m, not %q", node.GetToken().Value)
+	}
+	*d = Duration(v)
+	return nil
 }
 
 // Store is how long things are kept, in days.
@@ -176,22 +193,57 @@ func Parse(name string, data []byte, c *Config) error {
 	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
 		return fmt.Errorf("config %s: %w", name, err)
 	}
-	return c.check(name)
+	if err := c.check(data); err != nil {
+		return fmt.Errorf("config %s: %w", name, err)
+	}
+	return nil
 }
 
-func (c *Config) check(name string) error {
+// check finds what is well formed and yet wrong.
+func (c *Config) check(data []byte) error {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return err
+	}
+	at := func(path, format string, args ...any) error {
+		p, err := yaml.PathString("$." + path)
+		if err != nil {
+			return fmt.Errorf(path+": "+format, args...)
+		}
+		node, err := p.FilterFile(file)
+		if err != nil { // not in the file
+			return fmt.Errorf(path+": "+format, args...)
+		}
+		return mistake(node, path+": "+format, args...)
+	}
 	for field, days := range map[string]int{"store.events_days": c.Store.EventsDays, "store.raw_days": c.Store.RawDays} {
 		if days < 1 || days > 3650 {
-			return fmt.Errorf("config %s: %s is %d; want 1 to 3650", name, field, days)
+			return at(field, "%d days; want 1 to 3650", days)
 		}
 	}
+	if !slices.Contains([]string{"", "debug", "info", "warn", "error"}, strings.ToLower(c.Log.Level)) {
+		return at("log.level", "%q is none of debug, info, warn, error", c.Log.Level)
+	}
+	if !slices.Contains([]string{"", "text", "json"}, c.Log.Format) {
+		return at("log.format", "%q is neither text nor json", c.Log.Format)
+	}
 	if c.Bus.URL == "" && c.Bus.Token != "" {
-		return fmt.Errorf("config %s: bus.token is for an outside server, but bus.url is empty", name)
+		return at("bus.token", "is for an outside server, but bus.url is empty")
 	}
 	for i, t := range c.Ingest.Tokens {
-		if t.Name == "" || len(t.SHA256) != 64 || len(t.Sources) == 0 {
-			return fmt.Errorf("config %s: ingest.tokens[%d]: name, sha256 (64 hex digits) and sources are needed; `printf %%s SECRET | sha256sum` makes the hash", name, i)
+		path := fmt.Sprintf("ingest.tokens[%d]", i)
+		if sum, err := hex.DecodeString(t.SHA256); err != nil || len(sum) != 32 {
+			return at(path+".sha256", "want 64 hex digits; `printf %%s SECRET | sha256sum` makes them")
+		}
+		if t.Name == "" || len(t.Sources) == 0 {
+			return at(path, "name and sources are needed")
 		}
 	}
 	return nil
+}
+
+// mistake is an error with the position of a node.
+func mistake(node ast.Node, format string, args ...any) error {
+	p := node.GetToken().Position
+	return fmt.Errorf("[%d:%d] "+format, append([]any{p.Line, p.Column}, args...)...)
 }
