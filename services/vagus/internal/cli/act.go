@@ -34,8 +34,12 @@ func (a *app) approveCommand() *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		switch len(args) {
 		case 2:
+			uid, err := a.runUID(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
 			in := map[string]any{"approve": !deny, "by": by, "reason": reason}
-			if err := a.call(cmd.Context(), "POST", "/v1/approvals/"+url.PathEscape(args[0])+"/"+url.PathEscape(args[1]), in, nil); err != nil {
+			if err := a.call(cmd.Context(), "POST", "/v1/approvals/"+url.PathEscape(uid)+"/"+url.PathEscape(args[1]), in, nil); err != nil {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "recorded")

@@ -124,14 +124,45 @@ func (a *app) incidentsCommand() *cobra.Command {
 	return c
 }
 
+// runUID completes the beginning of a run's uid, as lists show it.
+func (a *app) runUID(ctx context.Context, begin string) (string, error) {
+	if len(begin) >= 32 {
+		return begin, nil
+	}
+	var r struct {
+		Runs []run.Run `json:"runs"`
+	}
+	if err := a.call(ctx, "GET", "/v1/runs", nil, &r); err != nil {
+		return "", err
+	}
+	found := ""
+	for _, x := range r.Runs {
+		if !strings.HasPrefix(x.UID, begin) {
+			continue
+		}
+		if found != "" {
+			return "", fmt.Errorf("several runs begin with %s; give more of the uid", begin)
+		}
+		found = x.UID
+	}
+	if found == "" {
+		return "", fmt.Errorf("no run begins with %s (`vagus runs` lists them)", begin)
+	}
+	return found, nil
+}
+
 func (a *app) runsCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{Use: "runs [UID]", Short: "List playbook runs, or show one with its steps", Args: cobra.MaximumNArgs(1)}
 	jsonFlag(c, &asJSON)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
+			uid, err := a.runUID(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
 			var one run.Run
-			if err := a.call(cmd.Context(), "GET", "/v1/runs/"+url.PathEscape(args[0]), nil, &one); err != nil {
+			if err := a.call(cmd.Context(), "GET", "/v1/runs/"+url.PathEscape(uid), nil, &one); err != nil {
 				return err
 			}
 			if asJSON {

@@ -61,6 +61,9 @@ func (a *app) tailCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if rec.Subject == subjects.Runs(subjects.RunsIncident) {
+				continue // incidents share the stream; `vagus incidents` lists them
+			}
 			if err := p.print(what, rec.Data); err != nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s %d: %v\n", stream, rec.Seq, err)
 			}
