@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -159,12 +160,34 @@ func TestListings(t *testing.T) {
 
 func TestTail(t *testing.T) {
 	h := start(t)
-	for what, field := range map[string]string{"events": "event_uid", "raw": "raw", "dead": "reason", "alerts": "entity", "runs": "playbook", "signals": "rule"} {
-		cmd := background(t, binary, "--data", h.data, "tail", what, "--json", "--all")
-		_ = cmd
-		_ = field
+	fields := map[string]string{"events": "event_uid", "raw": "raw", "dead": "reason", "alerts": "entity", "runs": "playbook", "signals": "rule"}
+	for what, field := range fields {
+		t.Run(what, func(t *testing.T) {
+			cmd := exec.Command(binary, "--data", h.data, "tail", what, "--json", "--all")
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			// What came before is shown with --all, what comes later in any case.
+			h.send("kubernetes.audit", "tail-"+what, []byte(execRecord("training", "llm-"+what)+"broken\n"))
+			late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+			defer late.Stop()
+			var line map[string]any
+			if err := json.NewDecoder(out).Decode(&line); err != nil || line[field] == nil {
+				t.Errorf("the first line has no %s: %v %v", field, line, err)
+			}
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Error(err)
+			}
+			_, _ = io.Copy(io.Discard, out)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("Ctrl-C ends it with %v", err)
+			}
+		})
 	}
-	h.send("kubernetes.audit", "tail", []byte(execRecord("training", "llm-train-0")))
 	if out, problem, err := h.run("tail", "nonsense"); err == nil || !strings.Contains(problem, "none of events") {
 		t.Errorf("tail nonsense: %v %s%s", err, out, problem)
 	}
@@ -189,7 +212,7 @@ func TestSQLIsReadOnly(t *testing.T) {
 		"TRUNCATE TABLE raw", "DROP TABLE raw", "DROP DATABASE default", "RENAME TABLE raw TO mine", "OPTIMIZE TABLE raw",
 		"DETACH TABLE raw", "ATTACH TABLE raw", "EXCHANGE TABLES raw AND ledger",
 		"SYSTEM SHUTDOWN", "SYSTEM RELOAD CONFIG", "KILL QUERY WHERE 1",
-		"SET readonly = 0", "SELECT 1 SETTINGS readonly = 0", "SELECT 1 SETTINGS allow_ddl = 1",
+		"SET readonly = 0", "SELECT 1 SETTINGS readonly = 0", "DROP TABLE raw SETTINGS allow_ddl = 1",
 		"SELECT * FROM file('" + secret + "', 'RawBLOB')",
 		"SELECT * FROM url('http://127.0.0.1:1/', 'RawBLOB')",
 		"INSERT INTO FUNCTION file('out.csv', 'CSV') SELECT 1",
@@ -237,7 +260,7 @@ func TestConfigCheck(t *testing.T) {
 		"wrong type":       {text: "store:\n  events_days: many\n", at: "2:16", says: "cannot unmarshal"},
 		"out of range":     {text: "log: {level: debug}\nstore:\n  events_days: 0\n", at: "3:16", says: "want 1 to 3650"},
 		"no YAML":          {text: "store: [1,\n  2\nlog: {", at: "", says: ""},
-		"wrong duration":   {text: "respond:\n  budgets:\n    block: {max: 3, window: soon}\n", at: "3:29", says: "soon"},
+		"wrong duration":   {text: "respond:\n  budgets:\n    block: {max: 3, window: soon}\n", at: "3:29", says: `want a duration such as 10m, not "soon"`},
 		"token of no hash": {text: "ingest:\n  tokens:\n    - {name: a, sha256: secret, sources: [nginx.access]}\n", at: "3:25", says: "64 hex digits"},
 		"wrong log level":  {text: "log:\n  level: loud\n", at: "2:10", says: "loud"},
 	}
@@ -341,7 +364,7 @@ func TestApproveIsolatesAPodOnce(t *testing.T) {
 	}
 	h.stop() // the question outlives a restart
 	h.start()
-	h.cli("approve", no.Run, no.Step, "--deny", "--by", "bob", "--reason", "a drill")
+	h.cli("approve", no.Run[:12], no.Step, "--deny", "--by", "bob", "--reason", "a drill")
 	h.cli("approve", yes.Run, yes.Step, "--by", "alice", "--reason", "checked with the owner")
 	eventually(t, 20*time.Second, "the pod is isolated", func() bool { return len(k.seen()) >= 2 })
 	one := decode[run.Run](t, h.cli("runs", yes.Run, "--json"))
@@ -412,7 +435,7 @@ func TestCtrlCStopsCleanly(t *testing.T) {
 			t.Fatalf("still there after 20 s\n%s", h.tail(20))
 		}
 		h.childless(nil)
-		t.Logf("ended with %v in %s", h.exit, time.Since(begin).Round(time.Millisecond))
+		t.Logf("ended with %v in %s: %s", h.exit, time.Since(begin).Round(time.Millisecond), h.tail(1))
 	})
 	t.Run("under load", func(t *testing.T) {
 		h := start(t)
