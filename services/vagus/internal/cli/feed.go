@@ -15,7 +15,6 @@ type feeder struct {
 	sender *sender
 	size   int
 	bar    *progress
-	follow bool
 	salt   string // makes keys differ from those of an earlier sending
 	total  answer
 }
@@ -28,65 +27,19 @@ func (f *feeder) file(ctx context.Context, name string, stdin io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer func() { file.Close() }()
+	defer file.Close()
 	st, err := file.Stat()
 	if err != nil {
 		return err
 	}
 	f.bar.expect(st.Size())
-	if err := f.read(ctx, name, file); err != nil || !f.follow {
-		return err
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(100 * time.Millisecond):
-		}
-		if err := f.read(ctx, name, file); err != nil {
-			return err
-		}
-		now, err := os.Stat(name)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // being rotated
-		}
-		if err != nil {
-			return err
-		}
-		old, err := file.Stat()
-		if err != nil {
-			return err
-		}
-		at, err := file.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return err
-		}
-		switch {
-		case !os.SameFile(now, old):
-			next, err := os.Open(name)
-			if err != nil {
-				return err
-			}
-			file.Close()
-			file = next
-		case now.Size() < at: // truncated
-			if _, err := file.Seek(0, io.SeekStart); err != nil {
-				return err
-			}
-		}
-	}
+	return f.read(ctx, name, file)
 }
 
-// read sends everything up to the end. When following, an unfinished last line
-// is left for the next time.
+// read sends everything up to the end.
 func (f *feeder) read(ctx context.Context, name string, r io.Reader) error {
 	buf := make([]byte, 0, f.size+64<<10)
 	offset := int64(0)
-	if s, ok := r.(io.Seeker); ok {
-		if at, err := s.Seek(0, io.SeekCurrent); err == nil {
-			offset = at
-		}
-	}
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
@@ -99,11 +52,11 @@ func (f *feeder) read(ctx context.Context, name string, r io.Reader) error {
 		}
 		if len(buf) >= f.size || end && len(buf) > 0 {
 			cut := bytes.LastIndexByte(buf, '\n') + 1
-			if end && !f.follow {
+			if end {
 				cut = len(buf)
 			}
 			if cut > 0 {
-				if err := f.batch(ctx, name, offset, buf[:cut]); err != nil {
+				if err := f.batch(ctx, name, name, offset, buf[:cut]); err != nil {
 					return err
 				}
 				offset += int64(cut)
@@ -111,20 +64,17 @@ func (f *feeder) read(ctx context.Context, name string, r io.Reader) error {
 			}
 		}
 		if end {
-			if s, ok := r.(io.Seeker); ok && len(buf) > 0 {
-				_, err := s.Seek(-int64(len(buf)), io.SeekCurrent)
-				return err
-			}
 			return nil
 		}
 	}
 }
 
-func (f *feeder) batch(ctx context.Context, name string, offset int64, body []byte) error {
+// batch sends a batch of the file name, under a key of id, place and content.
+func (f *feeder) batch(ctx context.Context, name, id string, offset int64, body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	got, err := f.sender.send(ctx, batchKey(name+f.salt, offset, body), body)
+	got, err := f.sender.send(ctx, batchKey(id+f.salt, offset, body), body)
 	if err != nil {
 		return fmt.Errorf("%s at byte %d: %w", name, offset, err)
 	}

@@ -103,7 +103,7 @@ func (a *app) sendCommand() *cobra.Command {
 	c.Flags().StringVar(&url, "url", "", "ingest of another hub (default: the running one)")
 	c.Flags().StringVar(&token, "token", "", "its token, or env:NAME (default: the running hub's)")
 	c.Flags().IntVar(&batch, "batch", 768<<10, "bytes a request")
-	c.Flags().BoolVar(&follow, "follow", false, "go on as the file grows, also when it is rotated")
+	c.Flags().BoolVar(&follow, "follow", false, "go on as the file grows, also when it is rotated; the position is kept, so that a restart goes on where it was")
 	c.Flags().BoolVar(&again, "again", false, "send as new what was sent before (default: a repeat is stored once)")
 	_ = c.MarkFlagRequired("source")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -122,9 +122,24 @@ func (a *app) sendCommand() *cobra.Command {
 		}
 		bar := newProgress(cmd.ErrOrStderr(), "sending")
 		s.onRetry = func(err error) { bar.note("trying again: " + err.Error()) }
-		f := &feeder{sender: s, size: batch, bar: bar, follow: follow}
+		f := &feeder{sender: s, size: batch, bar: bar}
 		if again {
 			f.salt = time.Now().Format(time.RFC3339Nano)
+		}
+		if follow && args[0] != "-" {
+			state, err := a.stateFile(source, url, args[0])
+			if err != nil {
+				return err
+			}
+			if again {
+				if err := os.Remove(state); err != nil && !errors.Is(err, os.ErrNotExist) {
+					return err
+				}
+			}
+			if err := (&follower{feeder: f, name: args[0], state: state}).run(cmd.Context()); err != nil {
+				return err
+			}
+			args = nil
 		}
 		for _, name := range args {
 			if err := f.file(cmd.Context(), name, cmd.InOrStdin()); err != nil {
