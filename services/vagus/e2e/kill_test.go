@@ -209,7 +209,8 @@ func (k *killing) drain() {
 
 func (k *killing) kill(v victim, begin time.Time, sent *sending) {
 	if v.child {
-		k.await() // at the first start its end is the hub's
+		// At the first start the child's end is its parent's.
+		eventually(k.t, time.Minute, "ClickHouse answers", func() bool { return k.h.number("SELECT 1") == 1 })
 	}
 	for end := time.Now().Add(time.Minute); !v.kill(v.child); {
 		if time.Now().After(end) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -46,7 +47,7 @@ func run() error {
 	if dsn == "" {
 		dsn = "http://default@127.0.0.1:8123/default"
 	}
-	if opts.ClickHouse, err = clickhouse.Open(connect, dsn); err != nil {
+	if opts.ClickHouse, err = open(connect, dsn, log); err != nil {
 		return fmt.Errorf("%w (set VAGUS_CLICKHOUSE_DSN)", err)
 	}
 	defer opts.ClickHouse.Close()
@@ -60,4 +61,21 @@ func run() error {
 		return err
 	}
 	return s.Run(ctx)
+}
+
+// open waits for a ClickHouse that is starting: the services of a machine come
+// up in any order.
+func open(ctx context.Context, dsn string, log *slog.Logger) (*clickhouse.Client, error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		c, err := clickhouse.Open(ctx, dsn)
+		if err == nil || !clickhouse.IsRetryable(err) {
+			return c, err
+		}
+		log.Warn("ClickHouse is not ready yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
 }

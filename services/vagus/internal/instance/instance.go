@@ -53,7 +53,20 @@ func LoadSecrets(data string) (Secrets, error) {
 		return s, err
 	}
 	s = Secrets{NATS: rand.Text(), Ingest: rand.Text(), API: rand.Text(), Store: rand.Text(), Read: rand.Text()}
-	return s, write(path, s)
+	// Processes that start at the same time must agree: the first file stays.
+	mine := path + "." + rand.Text()
+	if err := write(mine, s); err != nil {
+		return s, err
+	}
+	err = os.Link(mine, path)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		_ = os.Remove(mine) // of no use
+		return LoadSecrets(data)
+	case err != nil: // a file system without hard links
+		return s, os.Rename(mine, path)
+	}
+	return s, os.Remove(mine)
 }
 
 // Save publishes the state; Remove takes it back.
