@@ -579,9 +579,10 @@ func TestDeadReplay(t *testing.T) {
 	if out := h.cli("dead", "replay", "--dry-run"); !strings.HasPrefix(out, "50 records") {
 		t.Errorf("dry run: %s", out)
 	}
-	for range 2 { // the second changes nothing
-		if out := h.cli("dead", "replay", "--source", "nginx.access"); !strings.HasPrefix(out, "50 records") {
-			t.Errorf("replay: %s", out)
+	for i, want := range []string{"0 records", "50 records", "0 records"} { // each once, whatever the reason given
+		args := [][]string{{"--reason", "json"}, {"--source", "nginx.access"}, {"--reason", "line"}}[i]
+		if out := h.cli(append([]string{"dead", "replay"}, args...)...); !strings.HasPrefix(out, want) {
+			t.Errorf("replay %v: %s, want %s", args, out, want)
 		}
 	}
 	eventually(t, 30*time.Second, "the replayed records are events", func() bool { return h.number("SELECT count() FROM events WHERE source = 'nginx.access'") >= 50 })

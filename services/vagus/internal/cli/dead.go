@@ -1,7 +1,12 @@
 package cli
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,7 +87,7 @@ func (a *app) deadReplayCommand() *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use: "replay", Short: "Send dead letters through the pipeline again, after the cause is mended", Args: cobra.NoArgs,
-		Long: "Sends dead letters through the pipeline again, after the mapping or whatever else was wrong\nis mended. Those that still fail become dead letters again. A dead letter is replayed once:\nreplaying it again within the bus's memory of ids changes nothing.",
+		Long: "Sends dead letters through the pipeline again, after the mapping or whatever else was wrong\nis mended. Those that still fail become dead letters again, which can be replayed again. Each\ndead letter is replayed once.",
 	}
 	c.Flags().StringVar(&source, "source", "", "only this source")
 	c.Flags().StringVar(&reason, "reason", "", "only this reason")
@@ -93,10 +98,17 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			return err
 		}
 		defer b.Close()
-		records, messages := 0, 0
+		done, err := loadReplayed(cmd.Context(), b)
+		if err != nil {
+			return err
+		}
+		records, messages, first := 0, 0, uint64(0)
 		for rec, err := range b.ReadFrom(cmd.Context(), subjects.StreamDead, nil, 1, 0) {
 			if err != nil {
 				return err
+			}
+			if first == 0 {
+				first = rec.Seq
 			}
 			_, from, _ := subjects.ParseDead(rec.Subject)
 			var raw block.Raw
@@ -105,7 +117,7 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			}
 			out := block.NewRawBuilder()
 			for i := range raw.Len() {
-				if reason == "" || raw.Reason(i) == reason {
+				if (reason == "" || raw.Reason(i) == reason) && !done.has(rec.Seq, raw.Reason(i)) {
 					out.Append(raw.UID(i), raw.Received(i), raw.Record(i))
 				}
 			}
@@ -124,6 +136,19 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("replay dead letter %d: %w", rec.Seq, err)
 			}
+			done[rec.Seq] = append(done[rec.Seq], reason)
+			// What is not noted yet when this ends early is known by its message
+			// id for some minutes.
+			if messages%256 == 0 {
+				if err := done.save(cmd.Context(), b, first); err != nil {
+					return err
+				}
+			}
+		}
+		if messages > 0 && !dryRun {
+			if err := done.save(cmd.Context(), b, first); err != nil {
+				return err
+			}
 		}
 		verb := "sent again"
 		if dryRun {
@@ -133,4 +158,39 @@ func (a *app) deadReplayCommand() *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// replayed says which dead letters were sent again: the sequence of the
+// message in DEAD and the reasons, "" for all of them.
+type replayed map[uint64][]string
+
+const replayedName = "dead-replay"
+
+func loadReplayed(ctx context.Context, b *bus.Bus) (replayed, error) {
+	_, text, err := b.LoadCheckpoint(ctx, replayedName)
+	r := replayed{}
+	if errors.Is(err, bus.ErrNotFound) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, fmt.Errorf("read what was replayed before: %w", err)
+	}
+	return r, nil
+}
+
+func (r replayed) has(seq uint64, reason string) bool {
+	return slices.Contains(r[seq], "") || slices.Contains(r[seq], reason)
+}
+
+// save forgets those before first: they are no longer kept.
+func (r replayed) save(ctx context.Context, b *bus.Bus, first uint64) error {
+	maps.DeleteFunc(r, func(seq uint64, _ []string) bool { return seq < first })
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return b.SaveCheckpoint(ctx, replayedName, first, text)
 }
