@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -79,6 +80,9 @@ func (a *app) upCommand() *cobra.Command {
 			return a.runDemo(cmd, cfg, true)
 		}
 		h, err := start(cmd.Context(), cmd.ErrOrStderr(), cfg, "info")
+		if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // Ctrl-C while starting
+		}
 		if err != nil {
 			return err
 		}
