@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,14 +35,13 @@ var binary string
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	flag.Parse()
 	dir, err := os.MkdirTemp("", "vagus-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if binary = os.Getenv("VAGUS_E2E_BINARY"); binary == "" && !testing.Short() {
+	if binary = os.Getenv("VAGUS_E2E_BINARY"); binary == "" {
 		binary = filepath.Join(dir, "vagus")
 		build := exec.Command("go", "build", "-o", binary, "../cmd/vagus")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -61,13 +59,10 @@ func testMain(m *testing.M) int {
 	return code
 }
 
-// need skips the test where a hub cannot run: with -short, and on a machine
-// that has neither the engine nor npm (with CI=true that is a failure).
+// need skips the test on a machine that has neither the engine nor npm (with
+// CI=true that is a failure).
 func need(t testing.TB) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs the whole binary")
-	}
 	embeddedtest.Need(t)
 }
 
