@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -16,6 +17,7 @@ import (
 type Bucket[T any] struct {
 	name string
 	kv   jetstream.KeyValue
+	nc   *nats.Conn
 }
 
 // Entry is one key's state.
@@ -37,7 +39,7 @@ func OpenBucket[T any](ctx context.Context, b *Bus, name string) (*Bucket[T], er
 	if err != nil {
 		return nil, classify("open bucket "+name, err)
 	}
-	return &Bucket[T]{name: name, kv: kv}, nil
+	return &Bucket[T]{name: name, kv: kv, nc: b.nc}, nil
 }
 
 // Get returns the key's value, or ErrNotFound.
@@ -128,7 +130,8 @@ func (k *Bucket[T]) List(ctx context.Context, patterns ...string) ([]Entry[T], e
 
 // Watch calls f with every matching entry there is, then once with ready true
 // and a zero entry, then with every change, deletions included, until ctx ends
-// (no error) or f returns false. A value that cannot be decoded is skipped.
+// (no error) or f returns false. A value that cannot be decoded is skipped. It
+// ends with ErrBusy when the connection is lost: watch again then.
 func (k *Bucket[T]) Watch(ctx context.Context, patterns []string, f func(e Entry[T], ready bool) bool) error {
 	return k.watch(ctx, patterns, func(e Entry[T], ready bool, err error) bool {
 		if err != nil {
@@ -146,6 +149,10 @@ func (k *Bucket[T]) watch(ctx context.Context, patterns []string, f func(Entry[T
 	if once {
 		opts = append(opts, jetstream.IgnoreDeletes())
 	}
+	// After a restart of the server the client's watcher is silent until missed
+	// heartbeats tell it, 10 to 20 seconds later.
+	lost := k.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	defer k.nc.RemoveStatusListener(lost)
 	w, err := k.kv.WatchFiltered(ctx, patterns, opts...)
 	if err != nil {
 		return k.wrap("watch", strings.Join(patterns, ","), err)
@@ -158,6 +165,8 @@ func (k *Bucket[T]) watch(ctx context.Context, patterns []string, f func(Entry[T
 				return k.wrap("list", strings.Join(patterns, ","), ctx.Err())
 			}
 			return nil
+		case <-lost:
+			return fmt.Errorf("watch %s: %w: the connection was lost", k.name, ErrBusy)
 		case e, ok := <-w.Updates():
 			if !ok {
 				if ctx.Err() != nil && !once {

@@ -82,7 +82,7 @@ func (f *Feed) Run(ctx context.Context, w Watcher) error {
 	if f.probe != nil {
 		wg.Go(func() { f.watchBus(ctx) })
 	}
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		seen := map[string]bool{}
 		loading := true
 		err := w.Watch(ctx, nil, func(e bus.Entry[decision.Decision], ready bool) bool {
