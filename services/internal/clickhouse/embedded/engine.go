@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -63,7 +64,7 @@ func Start(ctx context.Context, opts Options) (*Engine, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start clickhouse engine: %w", err)
 	}
-	ln, err := net.Listen("tcp", opts.Addr)
+	ln, err := listen(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("start clickhouse engine: %w", err)
 	}
@@ -87,6 +88,28 @@ func Start(ctx context.Context, opts Options) (*Engine, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// listen takes the address. The engine of a predecessor that was killed holds
+// it a little longer, as long as its data directory: that is waited for.
+func listen(ctx context.Context, opts Options) (net.Listener, error) {
+	deadline := time.Now().Add(opts.LockWait)
+	for last := false; ; {
+		ln, err := net.Listen("tcp", opts.Addr)
+		if err == nil || last || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return ln, err
+		}
+		if f, err := tryLock(filepath.Join(opts.DataDir, lockName)); err == nil {
+			_ = f.Close()
+			last = true // it has gone by now, or it is somebody else's address
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // Addr is the host and port the engine listens on.

@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+const lockName = "engine.lock"
+
 // lockDir makes this process the owner of a data directory, waiting for a
 // predecessor that is about to end. The kernel lets
 // go of the lock when the process ends, however it ends.
@@ -19,7 +21,7 @@ func lockDir(dir string, wait time.Duration) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
-	path := filepath.Join(dir, "engine.lock")
+	path := filepath.Join(dir, lockName)
 	deadline := time.Now().Add(wait)
 	for {
 		f, err := tryLock(path)
