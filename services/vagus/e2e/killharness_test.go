@@ -149,8 +149,9 @@ func (t *template) append(b []byte, v *values) []byte {
 
 // The prompt and the pod of the recorded lines that attacks are made of.
 const (
-	recordedPrompt = "What is the difference between a mutex and a semaphore?"
-	recordedPod    = "trainer-0"
+	recordedNamespace = "ml-train"
+	recordedPrompt    = "What is the difference between a mutex and a semaphore?"
+	recordedPod       = "trainer-0"
 )
 
 // templates are the recorded lines of everyday work, and of attacks.
@@ -322,7 +323,7 @@ func newTraffic(t testing.TB, seed uint64, events int) *traffic {
 	for g := range 10 {
 		pod := fmt.Sprintf("trainer-%d", 100+g)
 		place("kubernetes.audit", special{exec: true, v: values{at: tr.begin.Add(time.Duration(rnd.Int64N(int64(spread)))), name: pod}})
-		tr.expected[[2]string{"kubernetes.exec-into-ai-workload", pod}] = want{finding.Alerts, 1, 1}
+		tr.expected[[2]string{"kubernetes.exec-into-ai-workload", recordedNamespace + "/" + pod}] = want{finding.Alerts, 1, 1}
 	}
 	return tr
 }
