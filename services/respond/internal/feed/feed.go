@@ -28,7 +28,8 @@ type Feed struct {
 	log    *slog.Logger
 	probe  func(context.Context) error
 	synced atomic.Bool // the first load is complete
-	live   atomic.Bool // the watch is running and the bus answers
+	watch  atomic.Bool // the watch is running
+	live   atomic.Bool // it is, and the bus answers
 	rev    atomic.Uint64
 
 	mu      sync.RWMutex
@@ -90,6 +91,7 @@ func (f *Feed) Run(ctx context.Context, w Watcher) error {
 				f.keepOnly(seen)
 				loading = false
 				f.synced.Store(true)
+				f.watch.Store(true)
 				f.live.Store(true)
 				wait = 100 * time.Millisecond
 				return true
@@ -100,6 +102,7 @@ func (f *Feed) Run(ctx context.Context, w Watcher) error {
 			f.Apply(e)
 			return true
 		})
+		f.watch.Store(false)
 		f.live.Store(false)
 		if ctx.Err() != nil {
 			return nil
@@ -129,7 +132,7 @@ func (f *Feed) watchBus(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if up := err == nil; up != f.live.Load() && f.synced.Load() {
+		if up := err == nil && f.watch.Load(); up != f.live.Load() && f.synced.Load() {
 			f.live.Store(up)
 			f.log.Warn("decisions watch", "live", up, "error", err)
 		}
