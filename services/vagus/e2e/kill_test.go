@@ -64,8 +64,10 @@ func newKilling(t *testing.T) *killing {
 	seed := setting(t, "VAGUS_KILL_SEED", rand.Uint64()>>40)
 	events := int(setting(t, "VAGUS_KILL_EVENTS", 500_000))
 	t.Logf("VAGUS_KILL_SEED=%d VAGUS_KILL_EVENTS=%d", seed, events)
+	h := newHub(t)
+	t.Cleanup(h.childless) // after everything was stopped
 	return &killing{
-		t: t, h: newHub(t), hook: newReceiver(t), traffic: newTraffic(t, seed, events),
+		t: t, h: h, hook: newReceiver(t), traffic: newTraffic(t, seed, events),
 		rnd: rand.New(rand.NewPCG(seed, 2)),
 	}
 }
@@ -157,10 +159,6 @@ func (k *killing) do(plan []victim) {
 			time.Sleep(time.Duration(k.rnd.Int64N(int64(1500 * time.Millisecond))))
 		}
 	}
-	select {
-	case <-sent.done:
-	case <-ctx.Done():
-	}
 	<-sent.done
 	if sent.err != nil {
 		t.Fatal(sent.err)
@@ -241,15 +239,14 @@ func (k *killing) check() (c counts) {
 		return raise() >= len(k.traffic.expected)
 	})
 	deliveries := 0
-	for key, w := range k.traffic.expected {
-		_ = key
+	for _, w := range k.traffic.expected {
 		deliveries++ // notify
 		if w.lane == finding.Enforce {
 			deliveries++ // contain
 		}
 	}
 	eventually(t, 2*time.Minute, fmt.Sprintf("%d messages reach the webhook", deliveries), func() bool { return k.hook.distinct() >= deliveries })
-	rep := k.ledger()
+	rep := h.ledger()
 	c.ledger = "closed"
 	time.Sleep(2 * time.Second) // for what must not come
 	for _, s := range rep.Sources {
@@ -278,11 +275,6 @@ func (k *killing) check() (c counts) {
 	uids := k.checkAlerts(&c)
 	k.checkRuns(&c, uids)
 	return c
-}
-
-func (k *killing) ledger() ledgerReport {
-	k.t.Helper()
-	return k.h.ledger()
 }
 
 // read gives all of a stream.

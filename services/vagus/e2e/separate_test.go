@@ -12,7 +12,7 @@ import (
 	"github.com/vagus-hub/vagus/services/vagus/internal/instance"
 )
 
-// services builds every service as the program of its own that it also is.
+// buildServices builds every service as the program of its own that it also is.
 func buildServices(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
