@@ -65,7 +65,7 @@ func newKilling(t *testing.T) *killing {
 	events := int(setting(t, "VAGUS_KILL_EVENTS", 500_000))
 	t.Logf("VAGUS_KILL_SEED=%d VAGUS_KILL_EVENTS=%d", seed, events)
 	h := newHub(t)
-	t.Cleanup(h.childless) // after everything was stopped
+	t.Cleanup(func() { h.childless(nil) }) // after everything was stopped
 	return &killing{
 		t: t, h: h, hook: newReceiver(t), traffic: newTraffic(t, seed, events),
 		rnd: rand.New(rand.NewPCG(seed, 2)),

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -522,12 +521,7 @@ func (p *process) stop() {
 func childrenOf(parent int) []int {
 	var out []int
 	for _, pid := range processes() {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+		if fields := stat(pid); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
 			out = append(out, pid)
 		}
 	}
