@@ -64,13 +64,23 @@ func (f *hubFlags) load(data string, dataSet bool) (config.Config, error) {
 func (a *app) upCommand() *cobra.Command {
 	var f hubFlags
 	var demo bool
+	var profile string
 	c := &cobra.Command{
 		Use: "up", Short: "Run the whole hub in one process until Ctrl-C", Args: cobra.NoArgs,
 		Long: "Runs the whole hub in one process until Ctrl-C: bus, ClickHouse and every service. With\n--demo the recorded logs of all sources are replayed and what they raise is printed.",
 	}
 	f.add(c)
 	c.Flags().BoolVar(&demo, "demo", false, "replay the recorded logs of all sources")
+	c.Flags().StringVar(&profile, "pprof-addr", "", "serve Go's profiler on this loopback address (for benchmarks)")
+	_ = c.Flags().MarkHidden("pprof-addr")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if profile != "" {
+			stop, err := serveProfiler(profile)
+			if err != nil {
+				return err
+			}
+			defer stop()
+		}
 		cfg, err := f.load(a.data, cmd.Flags().Changed("data"))
 		if err != nil {
 			return err

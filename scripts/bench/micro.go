@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// micro is a set of Go benchmarks of one package.
+type micro struct {
+	name, dir, pattern string
+	benchtime, quick   string
+}
+
+// micros are the stages by themselves, one core each.
+var micros = []micro{
+	{"ingest", "./services/ingest/...", "Frame|Handle|Ingest", "1s", "50ms"},
+	{"map", "./services/normalize/internal/mapping", "Map", "1s", "50ms"},
+	{"block", "./services/internal/block", "Build|Decode", "1s", "50ms"},
+	{"match", "./services/detect/internal/match", "Match", "1s", "50ms"},
+	{"store", "./services/store", ".", "1x", "1x"},
+}
+
+// result is one measured value.
+type result struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+}
+
+var benchLine = regexp.MustCompile(`^Benchmark(\S+?)(-\d+)?\s+\d+\s+(.*)$`)
+
+// run measures a set; a package that fails is an error with its output.
+func (m micro) run(ctx context.Context, root string, quick bool) ([]result, error) {
+	benchtime := m.benchtime
+	if quick {
+		benchtime = m.quick
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", m.dir, "-run", "^$", "-bench", m.pattern, "-benchmem", "-benchtime", benchtime, "-cpu", "1", "-timeout", "10m")
+	cmd.Dir = root
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("bench %s: %w\n%s", m.name, err, out)
+	}
+	var results []result
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	for lines.Scan() {
+		g := benchLine.FindStringSubmatch(lines.Text())
+		if g == nil {
+			continue
+		}
+		fields := strings.Fields(g[3])
+		for i := 0; i+1 < len(fields); i += 2 {
+			v, err := strconv.ParseFloat(fields[i], 64)
+			if err != nil || fields[i+1] == "MB/s" {
+				continue
+			}
+			results = append(results, result{m.name + "." + strings.ReplaceAll(g[1], " ", "_"), v, fields[i+1]})
+		}
+	}
+	return results, nil
+}
