@@ -55,9 +55,11 @@ const (
 // there, beside the runs that answer them.
 const RunsIncident = "_incident"
 
-// SignalPartitions is the number of SIGNALS subjects. It is fixed: a group key
-// must always land in the same partition.
-const SignalPartitions = 16
+// SignalPartitions is the number of SIGNALS subjects, and so of instances that
+// can share correlation. It is fixed: a group key must always land in the same
+// partition. It is small because a block of events may give a message, with an
+// fsync of its own, in each.
+const SignalPartitions = 4
 
 // Wildcards that match every subject of a stream.
 const (

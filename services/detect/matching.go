@@ -50,13 +50,19 @@ type tally struct {
 	last    finding.Signal // held back until it is known whether more follow
 }
 
-// delivery is one block on its way.
+// delivery is one block on its way. Its signals travel in one message a
+// partition: every message is fsynced, so a message a signal would make
+// detection as slow as the disk.
 type delivery struct {
 	*matching
 	d       *bus.Delivery
 	trace   string
+	batches [subjects.SignalPartitions][]byte
 	failure error
 }
+
+// maxBatch bounds a message of signals, in bytes.
+const maxBatch = 512 << 10
 
 func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 	if err := block.Decode(d.Data, &m.block); err != nil {
@@ -80,7 +86,10 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 			s.counters.capped.Add(uint64(more))
 			s.log.Debug("rule matches many events of a group", "rule", t.rule.ID, "matches", t.matches, "sequence", d.Seq)
 		}
-		out.publish(&t.last)
+		out.add(&t.last)
+	}
+	for p := range out.batches {
+		out.flush(p)
 	}
 	s.counters.failed.Add(g.matcher.Failures() - failed)
 	s.counters.blocks.Add(1)
@@ -133,22 +142,35 @@ func (o *delivery) matched(r *rule.Rule, row int) {
 		t.last = sig
 		return
 	}
-	o.publish(&sig)
+	o.add(&sig)
 }
 
-func (o *delivery) publish(sig *finding.Signal) {
-	if o.failure != nil {
-		return
-	}
+// add puts a signal into its partition's batch, as a line of JSON.
+func (o *delivery) add(sig *finding.Signal) {
 	data, err := json.Marshal(sig)
 	if err != nil {
 		o.failure = fmt.Errorf("encode signal: %w", err)
 		return
 	}
 	o.s.counters.signals.Add(1)
+	p := subjects.Partition(xxh3.HashString(sig.Rule + "\x1f" + sig.GroupKey))
+	o.batches[p] = append(append(o.batches[p], data...), '\n')
+	if len(o.batches[p]) > maxBatch {
+		o.flush(p)
+	}
+}
+
+// flush publishes a batch. Its id has a hash of its content: a repeat of the
+// block may thin its signals otherwise, and is then another message.
+func (o *delivery) flush(p int) {
+	data := o.batches[p]
+	if o.failure != nil || len(data) == 0 {
+		return
+	}
+	o.batches[p] = nil // the bus keeps the payload until it is acknowledged
 	o.failure = o.d.Publish(bus.Msg{
-		Subject: subjects.Signals(subjects.Partition(xxh3.HashString(sig.Rule + "\x1f" + sig.GroupKey))),
-		ID:      "s:" + sig.Rule + ":" + sig.EventUID,
+		Subject: subjects.Signals(p),
+		ID:      fmt.Sprintf("s:%d:%d:%016x", o.d.Seq, p, xxh3.Hash(data)),
 		Data:    data,
 	})
 }
