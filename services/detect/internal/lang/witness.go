@@ -1,9 +1,11 @@
 package lang
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -228,6 +230,39 @@ func (n *Node) Guard() []string {
 	}
 	lits, _ := patternLits(re.Simplify())
 	return lits
+}
+
+// Guards returns sets of folded texts: every match of the pattern contains at
+// least one text of each set. The set that is likely the rarest comes first.
+func (n *Node) Guards() [][]string {
+	re, err := syntax.Parse(n.Re.String(), syntax.Perl)
+	if err != nil {
+		return nil
+	}
+	type priced struct {
+		texts []string
+		cost  float64
+	}
+	var sets []priced
+	var walk func(re *syntax.Regexp)
+	walk = func(re *syntax.Regexp) {
+		if re.Op == syntax.OpCapture || re.Op == syntax.OpConcat {
+			for _, sub := range re.Sub {
+				walk(sub)
+			}
+			return
+		}
+		if lits, cost := patternLits(re); lits != nil {
+			sets = append(sets, priced{lits, cost})
+		}
+	}
+	walk(re.Simplify())
+	slices.SortStableFunc(sets, func(a, b priced) int { return cmp.Compare(a.cost, b.cost) })
+	var out [][]string
+	for _, s := range sets {
+		out = append(out, s.texts)
+	}
+	return out
 }
 
 // patternLits returns the best set and its cost; no set costs 1.

@@ -210,22 +210,40 @@ func compileText(n *lang.Node) func(v string) bool {
 	}
 }
 
-// compileMatch runs the pattern only if one of its necessary texts is there:
+// maxGuard bounds the texts of a guard: more of them cost what they save.
+const maxGuard = 24
+
+// compileMatch runs the pattern only if the texts that it needs are there:
 // Go's regexp costs microseconds, most of all without case.
 func compileMatch(n *lang.Node, test func(string) bool) predicate {
-	col, guard := n.Col, n.Guard()
-	if len(guard) == 0 || len(guard) > 16 {
+	col := n.Col
+	var guards [][]string
+	for _, g := range n.Guards() {
+		if len(g) <= maxGuard {
+			guards = append(guards, g)
+		}
+	}
+	if len(guards) == 0 {
 		return func(s *scope) bool { return test(s.text(col)) }
 	}
 	return func(s *scope) bool {
 		v := s.fold(col)
-		for _, g := range guard {
-			if strings.Contains(v, g) {
-				return test(s.text(col))
+		for _, set := range guards {
+			if !containsAny(v, set) {
+				return false
 			}
 		}
-		return false
+		return test(s.text(col))
 	}
+}
+
+func containsAny(v string, texts []string) bool {
+	for _, t := range texts {
+		if strings.Contains(v, t) {
+			return true
+		}
+	}
+	return false
 }
 
 func compileNum(n *lang.Node) predicate {
