@@ -43,7 +43,6 @@ type Hub struct {
 	opts  Options
 	group *lifecycle.Group
 	state instance.State
-	buses []*bus.Bus
 }
 
 // State says where the hub listens and how to talk to it.

@@ -92,14 +92,6 @@ type option func(*hubConfig)
 // withConfig gives the hub a configuration file with this text.
 func withConfig(text string) option { return func(c *hubConfig) { c.config = text } }
 
-// withArgs adds arguments to `vagus up`.
-func withArgs(args ...string) option {
-	return func(c *hubConfig) { c.args = append(c.args, args...) }
-}
-
-// withEnv adds NAME=value.
-func withEnv(kv ...string) option { return func(c *hubConfig) { c.env = append(c.env, kv...) } }
-
 // withData uses this data folder instead of a new one.
 func withData(dir string) option { return func(c *hubConfig) { c.data = dir } }
 
@@ -511,36 +503,6 @@ func (h *hub) number(sql string) int {
 		h.t.Fatalf("%s gives %q, not a number", sql, out)
 	}
 	return n
-}
-
-// api calls the hub's API; in and out may be nil.
-func (h *hub) api(method, path string, in, out any) (int, error) {
-	state := h.at()
-	var body io.Reader
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return 0, err
-		}
-		body = bytes.NewReader(text)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, state.APIURL+path, body)
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Authorization", "Bearer "+state.APIToken)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || out == nil {
-		return resp.StatusCode, err
-	}
-	return resp.StatusCode, json.Unmarshal(text, out)
 }
 
 // ledgerReport is what `vagus ledger --json` prints.
