@@ -25,20 +25,38 @@ func TestBus(t *testing.T) {
 
 func TestGolden(t *testing.T) { Golden(t, "hello.txt", []byte("hello\n")) }
 
-func TestProgramSkips(t *testing.T) {
-	if os.Getenv("CI") == "true" {
-		t.Setenv("CI", "")
+// recorder notes how a test would have ended, without ending this one.
+type recorder struct {
+	testing.TB
+	skipped, failed bool
+}
+
+func (r *recorder) Helper()               {}
+func (r *recorder) Skipf(string, ...any)  { r.skipped = true }
+func (r *recorder) Fatalf(string, ...any) { r.failed = true; panic(r) }
+
+func TestProgram(t *testing.T) {
+	tests := map[string]struct {
+		ci, name        string
+		skipped, failed bool
+	}{
+		"there":                    {"true", "sh", false, false},
+		"missing, on a user's own": {"", "no-such-program-anywhere", true, false},
+		"missing, in CI":           {"true", "no-such-program-anywhere", false, true},
 	}
-	skipped := false
-	t.Run("missing", func(t *testing.T) {
-		defer func() { skipped = t.Skipped() }()
-		Program(t, "no-such-program-anywhere")
-	})
-	if !skipped {
-		t.Error("a missing program did not skip")
-	}
-	if Program(t, "sh") == "" {
-		t.Error("no path")
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("CI", tt.ci)
+			r := &recorder{TB: t}
+			path := ""
+			func() {
+				defer func() { _ = recover() }() // as Fatalf ends a test
+				path = Program(r, tt.name)
+			}()
+			if r.skipped != tt.skipped || r.failed != tt.failed || (path == "") != (tt.skipped || tt.failed) {
+				t.Errorf("path %q, skipped %v, failed %v", path, r.skipped, r.failed)
+			}
+		})
 	}
 }
 
