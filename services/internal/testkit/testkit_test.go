@@ -2,7 +2,6 @@ package testkit
 
 import (
 	"net"
-	"os"
 	"testing"
 
 	"go.uber.org/goleak"
