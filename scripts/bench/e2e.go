@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -138,7 +139,7 @@ func (h *hub) measure(ctx context.Context, key string, bodies []body, events int
 			break
 		}
 		if time.Now().After(deadline) {
-			return run{}, fmt.Errorf("%d events sent, %d stored after two minutes", r.events, after-before)
+			return run{}, errors.Join(fmt.Errorf("%d events sent, %d stored after two minutes", r.events, after-before), h.closed(ctx, 0))
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

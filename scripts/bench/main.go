@@ -36,7 +36,7 @@ func bench(ctx context.Context) error {
 	asJSON := flag.Bool("json", false, "print JSON instead of lines")
 	bin := flag.String("bin", filepath.Join("bin", "vagus"), "the binary to measure end to end")
 	root := flag.String("root", ".", "the repository's root folder")
-	profile := flag.String("pprof-addr", "", "let the hub serve its profiler on this loopback address")
+	profile := flag.String("cpuprofile", "", "keep the CPU profile of the hub in this file")
 	flag.Parse()
 	if *quick {
 		*events, *runs = 60_000, 1
