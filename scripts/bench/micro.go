@@ -20,11 +20,11 @@ type micro struct {
 
 // micros are the stages by themselves, one core each.
 var micros = []micro{
-	{"ingest", "./services/ingest/...", "Frame|Handle|Ingest", "1s", "50ms"},
+	{"ingest", "./services/ingest/...", ".", "1s", "50ms"},
 	{"map", "./services/normalize/internal/mapping", "Map", "1s", "50ms"},
 	{"block", "./services/internal/block", "Build|Decode", "1s", "50ms"},
 	{"match", "./services/detect/internal/match", "Match", "1s", "50ms"},
-	{"store", "./services/store", ".", "1x", "1x"},
+	{"store", "./services/store", ".", "400000x", "70000x"},
 }
 
 // result is one measured value.
