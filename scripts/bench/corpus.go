@@ -25,11 +25,11 @@ type share struct {
 // models and calls of the control plane, some hosts, and, with their texts, the
 // calls of the models themselves.
 var mix = []share{
-	{"nginx.access", []string{"vagus_json.ndjson"}, 25},
-	{"nginx.access", []string{"combined.log"}, 43},
+	{"nginx.access", []string{"vagus_json.ndjson"}, 23},
+	{"nginx.access", []string{"combined.log"}, 46},
 	{"kubernetes.audit", []string{"audit.ndjson"}, 19},
 	{"microsoft.sysmon", []string{"otrf.ndjson", "synthetic_model_server.ndjson"}, 6},
-	{"opentelemetry.genai", []string{"openai_v2.ndjson", "openllmetry.ndjson", "agent.ndjson"}, 6},
+	{"opentelemetry.genai", []string{"openai_v2.ndjson", "openllmetry.ndjson", "agent.ndjson"}, 5},
 	{"litellm.proxy", []string{"standard_logging.ndjson"}, 1},
 }
 

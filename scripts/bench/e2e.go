@@ -16,7 +16,7 @@ import (
 )
 
 // senders is the number of connections of the load generator.
-const senders = 3
+const senders = 4
 
 // run is one end-to-end run.
 type run struct {

@@ -80,9 +80,10 @@ func bench(ctx context.Context) error {
 	return w.Flush()
 }
 
-// summary gives the median run, with the best beside it.
+// summary gives the median run (of an even number the lower one), with the
+// best beside it.
 func (o *outcome) summary() []result {
-	m, best := o.runs[len(o.runs)/2], o.runs[len(o.runs)-1]
+	m, best := o.runs[(len(o.runs)-1)/2], o.runs[len(o.runs)-1]
 	mb := func(n int64) float64 { return float64(n) / 1e6 }
 	out := []result{
 		{"e2e.events_per_second", m.rate(), "events/s"},
