@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +16,7 @@ import (
 	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
 	"github.com/vagus-hub/vagus/services/ingest/internal/body"
 	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
-	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/ingest/internal/intake"
 )
 
 // problem is an answer other than 200.
@@ -89,7 +88,7 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request) (*receipt, *pr
 	if p := s.read(w, r, ws); p != nil {
 		return nil, p
 	}
-	lim := frame.Limits{MaxRecord: s.opts.MaxRecord, MaxRecords: s.opts.MaxRecords, MaxDepth: 64}
+	lim := s.Limits()
 	var err error
 	if framing == JSON {
 		err = frame.JSON(ws.body, lim, &ws.frames)
@@ -100,23 +99,12 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request) (*receipt, *pr
 		return nil, frameProblem(err)
 	}
 	remote, _, _ := net.SplitHostPort(r.RemoteAddr)
-	// The sender may be gone by now; what it sent is better stored whole than
-	// in part, so the publishing has a time limit of its own.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.opts.AckTimeout)
-	defer cancel()
-	b := &batch{s: s, ctx: ctx, ws: ws, source: source, auth: id.Name, remote: remote, key: key, received: time.Now().UnixMilli()}
-	if b.key == "" {
-		b.key = rand.Text()
+	b := intake.Batch{Source: source, Auth: id.Name, Remote: remote, Key: key, Body: ws.body, Frames: ws.frames}
+	rec, err := s.Submit(r.Context(), &b)
+	if err != nil {
+		return nil, busProblem(err, rec.Key)
 	}
-	if err := b.publish(); err != nil {
-		return nil, s.busProblem(err, b)
-	}
-	s.metrics.records.Add(float64(len(ws.frames.Records)), source)
-	s.metrics.bytes.Add(float64(len(ws.body)), source)
-	for _, bad := range ws.frames.Bad {
-		s.metrics.dead.Add(1, source, bad.Reason)
-	}
-	return &receipt{Accepted: len(ws.frames.Records), Dead: len(ws.frames.Bad), Batch: b.key, Duplicate: b.duplicate()}, nil
+	return &receipt{Accepted: rec.Accepted, Dead: rec.Dead, Batch: rec.Key, Duplicate: rec.Duplicate}, nil
 }
 
 // admit checks token and source; an unknown sender learns nothing of sources.
@@ -233,12 +221,10 @@ func frameProblem(err error) *problem {
 	return &problem{status: http.StatusRequestEntityTooLarge, Code: "too_many_records", Message: err.Error()}
 }
 
-func (s *Service) busProblem(err error, b *batch) *problem {
-	if errors.Is(err, bus.ErrRefused) {
-		s.opts.Logger.Error("bus refused a block", "source", b.source, "error", err)
-		return &problem{status: http.StatusInternalServerError, Code: "refused", Message: "the bus refused the batch: " + err.Error(), Batch: b.key}
+func busProblem(err error, key string) *problem {
+	if !errors.Is(err, intake.ErrBusy) {
+		return &problem{status: http.StatusInternalServerError, Code: "refused", Message: err.Error(), Batch: key}
 	}
-	s.opts.Logger.Warn("bus busy", "source", b.source, "batch", b.key, "error", err)
-	return &problem{status: http.StatusServiceUnavailable, retry: 2, Code: "busy", Batch: b.key,
+	return &problem{status: http.StatusServiceUnavailable, retry: 2, Code: "busy", Batch: key,
 		Message: "the bus cannot take the batch now; send it again with the same Idempotency-Key: " + err.Error()}
 }

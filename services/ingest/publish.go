@@ -2,14 +2,19 @@ package ingest
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
+	"github.com/vagus-hub/vagus/services/ingest/internal/intake"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 )
@@ -27,12 +32,6 @@ type workspace struct {
 	body    []byte
 	charged int64 // bytes taken from the budget
 	frames  frame.Frames
-	raw     *block.RawBuilder
-	dead    *block.RawBuilder
-}
-
-func newWorkspace() *workspace {
-	return &workspace{raw: block.NewRawBuilder(), dead: block.NewDeadBuilder()}
 }
 
 func (s *Service) recycle(ws *workspace) {
@@ -45,15 +44,46 @@ func (s *Service) recycle(ws *workspace) {
 	s.work.Put(ws)
 }
 
-// batch publishes the frames of one request.
+// Submit publishes a batch and returns when it is stored; see intake.Hub.
+func (s *Service) Submit(ctx context.Context, in *intake.Batch) (intake.Receipt, error) {
+	// The sender may be gone by now; what it sent is better stored whole than
+	// in part, so the publishing has a time limit of its own.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.AckTimeout)
+	defer cancel()
+	if in.Key == "" {
+		in.Key = rand.Text()
+	}
+	builders := s.builders.Get().(*builders)
+	defer s.builders.Put(builders)
+	b := &batch{Batch: in, s: s, ctx: ctx, builders: builders, received: time.Now().UnixMilli()}
+	receipt := intake.Receipt{Accepted: len(in.Frames.Records), Dead: len(in.Frames.Bad), Key: in.Key}
+	if err := b.publish(); err != nil {
+		if errors.Is(err, bus.ErrRefused) {
+			s.opts.Logger.Error("bus refused a block", "source", in.Source, "error", err)
+			return receipt, fmt.Errorf("the bus refused the batch: %w", err)
+		}
+		s.opts.Logger.Warn("bus busy", "source", in.Source, "batch", in.Key, "error", err)
+		return receipt, fmt.Errorf("%w: %w", intake.ErrBusy, err)
+	}
+	s.metrics.records.Add(float64(len(in.Frames.Records)), in.Source)
+	s.metrics.bytes.Add(float64(len(in.Body)), in.Source)
+	for _, bad := range in.Frames.Bad {
+		s.metrics.dead.Add(1, in.Source, bad.Reason)
+	}
+	receipt.Duplicate = b.duplicate()
+	return receipt, nil
+}
+
+// builders make the blocks of one batch; they are used again for later ones.
+type builders struct{ raw, dead *block.RawBuilder }
+
+// batch is a Batch on its way to the bus.
 type batch struct {
-	s            *Service
-	ctx          context.Context
-	ws           *workspace
-	source, auth string
-	remote       string
-	key          string
-	received     int64
+	*intake.Batch
+	*builders
+	s        *Service
+	ctx      context.Context
+	received int64
 
 	wg    sync.WaitGroup
 	mu    sync.Mutex
@@ -67,7 +97,7 @@ type batch struct {
 // The message id holds the sender's key and a hash of the body: a batch that
 // is repeated is stored once, while another body under a used key is not lost.
 func (b *batch) publish() error {
-	id := b.auth + "/" + b.key + "/" + strconv.FormatUint(xxh3.Hash(b.ws.body), 36)
+	id := b.Auth + "/" + b.Key + "/" + strconv.FormatUint(xxh3.Hash(b.Body), 36)
 	b.publishRecords(id)
 	b.publishDead(id)
 	b.wg.Wait()
@@ -75,20 +105,20 @@ func (b *batch) publish() error {
 }
 
 func (b *batch) publishRecords(id string) {
-	raw := b.ws.raw
+	raw := b.raw
 	raw.Reset()
 	chunk := 0
-	msgID := subjects.RawID(b.source, id, chunk)
+	msgID := subjects.RawID(b.Source, id, chunk)
 	uid := block.UID(msgID, 0)
-	subject := subjects.Raw(b.source)
-	for _, r := range b.ws.frames.Records {
-		rec := b.ws.body[r.Off:r.End]
+	subject := subjects.Raw(b.Source)
+	for _, r := range b.Frames.Records {
+		rec := b.Body[r.Off:r.End]
 		if raw.Rows() > 0 && raw.Size()+len(rec) > b.s.opts.BlockBytes {
 			if !b.send(subject, msgID, raw) {
 				return
 			}
 			chunk++
-			msgID = subjects.RawID(b.source, id, chunk)
+			msgID = subjects.RawID(b.Source, id, chunk)
 			uid = block.UID(msgID, 0)
 		}
 		// What block.UID(msgID, row) gives, without hashing the id again.
@@ -101,13 +131,13 @@ func (b *batch) publishRecords(id string) {
 }
 
 func (b *batch) publishDead(id string) {
-	dead := b.ws.dead
+	dead := b.dead
 	dead.Reset()
 	chunk := 0
-	subject := subjects.Dead(stage, b.source)
-	msgID := subjects.DeadID(stage, subjects.RawID(b.source, id, chunk), 0)
-	for _, bad := range b.ws.frames.Bad {
-		rec := b.ws.body[bad.Off:bad.End]
+	subject := subjects.Dead(stage, b.Source)
+	msgID := subjects.DeadID(stage, subjects.RawID(b.Source, id, chunk), 0)
+	for _, bad := range b.Frames.Bad {
+		rec := b.Body[bad.Off:bad.End]
 		if bad.Reason == frame.ReasonTooLong {
 			rec = rec[:min(len(rec), keepOfLong)]
 		} else {
@@ -118,7 +148,7 @@ func (b *batch) publishDead(id string) {
 				return
 			}
 			chunk++
-			msgID = subjects.DeadID(stage, subjects.RawID(b.source, id, chunk), 0)
+			msgID = subjects.DeadID(stage, subjects.RawID(b.Source, id, chunk), 0)
 		}
 		dead.AppendDead(block.UID(msgID, uint32(dead.Rows())), b.received, rec, bad.Reason, bad.Error)
 	}
@@ -130,7 +160,7 @@ func (b *batch) publishDead(id string) {
 // send publishes what the builder holds and empties it; false: give up.
 func (b *batch) send(subject, id string, rb *block.RawBuilder) bool {
 	buf := b.s.payloads.Get().(*[]byte)
-	*buf = rb.AppendTo((*buf)[:0], block.Header{Source: b.source, Auth: b.auth, Remote: b.remote, Received: b.received})
+	*buf = rb.AppendTo((*buf)[:0], block.Header{Source: b.Source, Auth: b.Auth, Remote: b.Remote, Envelope: b.Envelope, Received: b.received})
 	rb.Reset()
 	b.wg.Add(1)
 	err := b.s.opts.Bus.PublishAsync(b.ctx, bus.Msg{Subject: subject, ID: id, Data: *buf}, func(a bus.Ack, err error) {

@@ -19,6 +19,9 @@ import (
 
 	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
 	"github.com/vagus-hub/vagus/services/ingest/internal/body"
+	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
+	"github.com/vagus-hub/vagus/services/ingest/internal/intake"
+	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
 
@@ -31,6 +34,7 @@ type Service struct {
 	memory   *budget
 	readers  body.Pool
 	work     sync.Pool // *workspace
+	builders sync.Pool // *builders
 	payloads sync.Pool // *[]byte
 	draining atomic.Bool
 	metrics  metrics
@@ -50,7 +54,8 @@ func New(opts Options) (*Service, error) {
 	if err := s.SetTokens(opts.Tokens); err != nil {
 		return nil, fmt.Errorf("ingest options: %w", err)
 	}
-	s.work.New = func() any { return newWorkspace() }
+	s.work.New = func() any { return new(workspace) }
+	s.builders.New = func() any { return &builders{block.NewRawBuilder(), block.NewDeadBuilder()} }
 	s.payloads.New = func() any { return new([]byte) }
 	m := opts.Metrics
 	s.metrics = metrics{
@@ -104,6 +109,36 @@ func (s *Service) SetTokens(tokens []Token) error {
 	s.tokens.Store(set)
 	return nil
 }
+
+// Identify finds the credential of a secret.
+func (s *Service) Identify(secret string) (auth.Identity, bool) { return s.tokens.Load().Check(secret) }
+
+// Known reports whether there is such a source, and whether its records are
+// lines of text.
+func (s *Service) Known(source string) (lines, known bool) {
+	if source == intake.Auto {
+		return false, true
+	}
+	f, known := s.opts.Framing(source)
+	return f == Lines, known
+}
+
+// Limits of records, for framing.
+func (s *Service) Limits() frame.Limits {
+	return frame.Limits{MaxRecord: s.opts.MaxRecord, MaxRecords: s.opts.MaxRecords, MaxDepth: 64}
+}
+
+// Reserve charges n bytes to the memory that all senders share.
+func (s *Service) Reserve(ctx context.Context, n int64) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.QueueTimeout)
+	defer cancel()
+	if n > s.opts.MaxInFlight || s.memory.acquire(ctx, n) != nil {
+		return nil, fmt.Errorf("%w: too many bytes in flight", intake.ErrBusy)
+	}
+	return sync.OnceFunc(func() { s.memory.release(n) }), nil
+}
+
+var _ intake.Hub = (*Service)(nil)
 
 // Run serves until ctx ends, lets requests at work finish (up to Grace) and
 // returns nil.

@@ -24,6 +24,7 @@ type Header struct {
 	Source   string // source id
 	Auth     string // id of the credential that delivered it; raw only
 	Remote   string // address of the sender; raw only
+	Envelope string // what the receiver got around each record (services/ingest/internal/intake); raw only
 	Rows     uint32
 	MinTime  int64  // smallest event time (raw: received), ms since 1970
 	MaxTime  int64  // largest
@@ -53,10 +54,13 @@ var magic = [3]byte{'V', 'B', 1}
 func (h *Header) append(dst []byte) []byte {
 	dst = append(dst, magic[0], magic[1], magic[2], byte(h.Kind))
 	dst = binary.AppendUvarint(dst, uint64(h.Schema))
-	dst = append(dst, h.Family, boolByte(h.Replay))
+	dst = append(dst, h.Family, h.flags())
 	dst = appendString(dst, h.Source)
 	dst = appendString(dst, h.Auth)
 	dst = appendString(dst, h.Remote)
+	if h.Envelope != "" {
+		dst = appendString(dst, h.Envelope)
+	}
 	dst = binary.AppendUvarint(dst, uint64(h.Rows))
 	dst = binary.AppendVarint(dst, h.MinTime)
 	dst = binary.AppendVarint(dst, h.MaxTime)
@@ -86,10 +90,14 @@ func NativeOf(payload []byte) (Header, []byte, error) {
 	h.Kind = Kind(r.byte())
 	h.Schema = uint16(r.uvarint())
 	h.Family = r.byte()
-	h.Replay = r.byte() != 0
+	flags := r.byte()
+	h.Replay = flags&flagReplay != 0
 	h.Source = string(r.bytes(maxName))
 	h.Auth = string(r.bytes(maxName))
 	h.Remote = string(r.bytes(maxName))
+	if flags&flagEnvelope != 0 {
+		h.Envelope = string(r.bytes(maxName))
+	}
 	rows := r.uvarint()
 	h.MinTime, h.MaxTime, h.Received = r.varint(), r.varint(), r.varint()
 	h.RawSeq = r.uvarint()
@@ -108,11 +116,21 @@ func NativeOf(payload []byte) (Header, []byte, error) {
 	return h, r.rest(), nil
 }
 
-func boolByte(b bool) byte {
-	if b {
-		return 1
+// The bits of the header's flags.
+const (
+	flagReplay   = 1 << iota // Replay
+	flagEnvelope             // Envelope follows Remote
+)
+
+func (h *Header) flags() byte {
+	var f byte
+	if h.Replay {
+		f |= flagReplay
 	}
-	return 0
+	if h.Envelope != "" {
+		f |= flagEnvelope
+	}
+	return f
 }
 
 func appendString(dst []byte, s string) []byte {
