@@ -38,11 +38,12 @@ type Service struct {
 	payloads sync.Pool // *[]byte
 	draining atomic.Bool
 	metrics  metrics
+	runs     []runner
 }
 
 type metrics struct {
-	requests, records, bytes, dead telemetry.Counter
-	seconds                        telemetry.Histogram
+	requests, received, records, bytes, dead telemetry.Counter
+	seconds                                  telemetry.Histogram
 }
 
 // New checks the options and binds the address. Call Run, or Close.
@@ -60,6 +61,7 @@ func New(opts Options) (*Service, error) {
 	m := opts.Metrics
 	s.metrics = metrics{
 		requests: m.Counter("vagus_ingest_requests_total", "Requests by status code.", "code"),
+		received: m.Counter("vagus_ingest_receiver_requests_total", "HTTP requests, by receiver and status code.", "receiver", "code"),
 		records:  m.Counter("vagus_ingest_records_total", "Records accepted, by source.", "source"),
 		bytes:    m.Counter("vagus_ingest_bytes_total", "Bytes of accepted bodies after unpacking, by source.", "source"),
 		dead:     m.Counter("vagus_ingest_dead_total", "Records that became dead letters, by source and reason.", "source", "reason"),
@@ -78,7 +80,11 @@ func New(opts Options) (*Service, error) {
 	})
 	probe := health.Handler()
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/ingest/{source}", s.handle)
+	ways := receivers{s: s, mux: mux}
+	if err := ways.add(); err != nil {
+		return nil, err
+	}
+	s.runs = ways.runs
 	for _, p := range []string{"GET /healthz", "GET /readyz", "GET /metrics"} {
 		mux.Handle(p, probe)
 	}
@@ -140,32 +146,50 @@ func (s *Service) Reserve(ctx context.Context, n int64) (release func(), err err
 
 var _ intake.Hub = (*Service)(nil)
 
-// Run serves until ctx ends, lets requests at work finish (up to Grace) and
-// returns nil.
+// Run serves until ctx ends, lets requests and receivers at work finish (up to
+// Grace) and returns nil. A receiver that cannot go on stops the service.
 func (s *Service) Run(ctx context.Context) error {
-	failed := make(chan error, 1)
-	go func() {
-		if s.opts.TLS != nil {
-			failed <- s.server.ServeTLS(s.listener, "", "")
-			return
-		}
-		failed <- s.server.Serve(s.listener)
-	}()
-	s.opts.Logger.Info("ingest listens", "addr", s.Addr())
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve ingest on %s: %w", s.Addr(), err)
-	case <-ctx.Done():
-	}
-	s.draining.Store(true)
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Grace)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var wg sync.WaitGroup
+	failed := make(chan error, len(s.runs)+1)
+	for _, r := range s.runs {
+		wg.Go(func() {
+			if err := r.run(ctx); err != nil {
+				failed <- err
+				cancel()
+			}
+		})
+	}
+	wg.Go(func() {
+		if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve ingest on %s: %w", s.Addr(), err)
+			cancel()
+		}
+	})
+	s.opts.Logger.Info("ingest listens", "addr", s.Addr())
+	<-ctx.Done()
+	s.draining.Store(true)
+	stop, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Grace)
+	defer cancelStop()
 	if err := s.server.Shutdown(stop); err != nil {
 		s.opts.Logger.Warn("ingest stops with requests at work", "error", err)
 		_ = s.server.Close()
 	}
-	<-failed
-	return nil
+	wg.Wait()
+	close(failed)
+	var errs []error
+	for err := range failed {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Service) serve() error {
+	if s.opts.TLS != nil {
+		return s.server.ServeTLS(s.listener, "", "")
+	}
+	return s.server.Serve(s.listener)
 }
 
 // Close frees the address of a Service that never ran.
