@@ -71,7 +71,7 @@ func headers(t *testing.T, b *bus.Bus, stream string) []block.Header {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h, _, err := block.NativeOf(rec.Data)
+		h, _, err := block.Split(rec.Data)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,11 +10,12 @@ import (
 	"github.com/vagus-hub/vagus/schemas/event"
 )
 
-// Block is a decoded batch of events. It reads the payload in place: everything
-// it returns is valid until the next Decode into it, and only while the payload
-// is neither changed nor reused.
+// Block is a decoded batch of events. It copies nothing: everything it returns
+// is valid until the next Decode into it, and only while the payload is neither
+// changed nor reused.
 type Block struct {
 	Header  Header
+	buf     []byte // the unpacked body
 	present [event.NumColumns]*Column
 	pool    [event.NumColumns]*Column // columns of earlier blocks, for their buffers
 	skip    Column                    // takes columns that this build does not know
@@ -29,7 +30,7 @@ func (b *Block) Column(id event.ColumnID) *Column { return b.present[id] }
 // Column is one column of a block.
 type Column struct {
 	kind  event.Kind
-	buf   []byte   // the payload; spans point into it
+	buf   []byte   // the Native bytes; spans point into it
 	spans []span   // string: row → text; keyword kinds: dictionary index → text
 	keys  []uint32 // keyword: row → dictionary index; keywords: item → index
 	ends  []uint64 // keywords, scores: row → end of its items

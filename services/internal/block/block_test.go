@@ -90,7 +90,11 @@ func TestNativeIsWhatClickHouseReads(t *testing.T) {
 	b := NewBuilder(event.FamilyAI)
 	fill(b, 1000)
 	b.used[event.Scores] = false // ch-go infers no Map(LowCardinality, …)
-	_, native, err := NativeOf(b.AppendTo(nil, Header{}))
+	_, body, err := Split(b.AppendTo(nil, Header{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	native, err := body.Native(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

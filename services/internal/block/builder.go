@@ -19,6 +19,7 @@ type Builder struct {
 	maxTime int64
 	used    [event.NumColumns]bool
 	cols    [event.NumColumns]*columnBuilder
+	native  []byte // the block before it is compressed
 }
 
 // NewBuilder makes a builder for one family.
@@ -151,7 +152,8 @@ func (b *Builder) DropRow() {
 func (b *Builder) AppendTo(dst []byte, h Header) []byte {
 	h.Kind, h.Schema, h.Family = KindEvents, event.SchemaVersion, uint8(b.family)
 	h.Rows, h.MinTime, h.MaxTime = uint32(b.rows), b.minTime, b.maxTime
-	dst = h.append(dst)
+	out := dst
+	dst = b.native[:0]
 	n := 0
 	for _, used := range b.used {
 		if used {
@@ -170,5 +172,6 @@ func (b *Builder) AppendTo(dst []byte, h Header) []byte {
 		dst = appendString(dst, c.kind.ClickHouseType())
 		dst = c.append(dst)
 	}
-	return dst
+	b.native = dst
+	return appendMessage(out, &h, dst)
 }

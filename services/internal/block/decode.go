@@ -26,7 +26,7 @@ var columnByName = func() map[string]*event.Column {
 // Decode reads an events payload. Columns that this build does not know are
 // skipped; anything malformed is an error that wraps ErrCorrupt.
 func Decode(payload []byte, into *Block) error {
-	h, native, err := NativeOf(payload)
+	h, body, err := Split(payload)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,14 @@ func Decode(payload []byte, into *Block) error {
 	for i := range into.present {
 		into.present[i] = nil
 	}
-	r := reader{buf: payload, pos: len(payload) - len(native)}
+	native, err := body.Native(into.buf)
+	if err != nil {
+		return err
+	}
+	if body.packed {
+		into.buf = native
+	}
+	r := reader{buf: native}
 	cols, err := r.blockSize(int(h.Rows))
 	if err != nil {
 		return err

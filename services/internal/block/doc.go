@@ -3,7 +3,7 @@
 // revision 0, as HTTP inserts take it), so that what normalize builds is what
 // detect reads in place and what the store forwards to ClickHouse unchanged.
 //
-// Reading copies no text: columns point into the payload. Building allocates
+// Reading copies no text: columns point into the payload, or into the bytes that it was unpacked to. Building allocates
 // nothing per record once the buffers have grown. Layouts follow ClickHouse's
 // Native format: https://clickhouse.com/docs/interfaces/formats/Native.
 package block

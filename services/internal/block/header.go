@@ -40,6 +40,8 @@ type Header struct {
 	Dead    uint32
 	Dropped []Reason
 	Replay  bool // records that were stored before and come from a dead letter
+
+	packed bool // the body is compressed
 }
 
 // Reason counts records that were dropped on purpose.
@@ -77,21 +79,21 @@ func (h *Header) append(dst []byte) []byte {
 	return dst
 }
 
-// NativeOf splits a payload into its header and the Native bytes, which are
-// checked only by Decode. The bytes share memory with the payload.
-func NativeOf(payload []byte) (Header, []byte, error) {
+// Split splits a payload into its header and its body, which is checked only by
+// Decode. The body shares memory with the payload.
+func Split(payload []byte) (Header, Body, error) {
 	r := reader{buf: payload}
 	var h Header
 	for _, m := range magic {
 		if r.byte() != m {
-			return h, nil, fmt.Errorf("read header: %w: no block magic", ErrCorrupt)
+			return h, Body{}, fmt.Errorf("read header: %w: no block magic", ErrCorrupt)
 		}
 	}
 	h.Kind = Kind(r.byte())
 	h.Schema = uint16(r.uvarint())
 	h.Family = r.byte()
 	flags := r.byte()
-	h.Replay = flags&flagReplay != 0
+	h.Replay, h.packed = flags&flagReplay != 0, flags&flagPacked != 0
 	h.Source = string(r.bytes(maxName))
 	h.Auth = string(r.bytes(maxName))
 	h.Remote = string(r.bytes(maxName))
@@ -104,22 +106,24 @@ func NativeOf(payload []byte) (Header, []byte, error) {
 	h.In, h.Extra, h.Dead = uint32(r.uvarint()), uint32(r.uvarint()), uint32(r.uvarint())
 	n := r.uvarint()
 	if rows > MaxRows || n > maxReasons {
-		return h, nil, fmt.Errorf("read header: %w: %d rows, %d reasons", ErrCorrupt, rows, n)
+		return h, Body{}, fmt.Errorf("read header: %w: %d rows, %d reasons", ErrCorrupt, rows, n)
 	}
 	h.Rows = uint32(rows)
 	for range n {
 		h.Dropped = append(h.Dropped, Reason{Name: string(r.bytes(maxName)), Count: uint32(r.uvarint())})
 	}
 	if r.failed {
-		return h, nil, fmt.Errorf("read header: %w: cut short", ErrCorrupt)
+		return h, Body{}, fmt.Errorf("read header: %w: cut short", ErrCorrupt)
 	}
-	return h, r.rest(), nil
+	body, err := newBody(r.rest(), h.packed)
+	return h, body, err
 }
 
 // The bits of the header's flags.
 const (
 	flagReplay   = 1 << iota // Replay
 	flagEnvelope             // Envelope follows Remote
+	flagPacked               // the body is compressed with S2
 )
 
 func (h *Header) flags() byte {
@@ -129,6 +133,9 @@ func (h *Header) flags() byte {
 	}
 	if h.Envelope != "" {
 		f |= flagEnvelope
+	}
+	if h.packed {
+		f |= flagPacked
 	}
 	return f
 }

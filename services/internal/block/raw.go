@@ -19,6 +19,7 @@ type RawBuilder struct {
 	raw      []byte
 	reasons  columnBuilder
 	errors   []byte
+	native   []byte // the block before it is compressed
 	rows     int
 	first    int64
 	last     int64
@@ -79,7 +80,8 @@ func (b *RawBuilder) AppendDead(uid [16]byte, receivedMS int64, record []byte, r
 // filled in.
 func (b *RawBuilder) AppendTo(dst []byte, h Header) []byte {
 	h.Kind, h.Rows, h.MinTime, h.MaxTime = b.kind, uint32(b.rows), b.first, b.last
-	dst = h.append(dst)
+	out := dst
+	dst = b.native[:0]
 	cols := uint64(4)
 	if b.kind == KindDead {
 		cols = 6
@@ -96,7 +98,8 @@ func (b *RawBuilder) AppendTo(dst []byte, h Header) []byte {
 		dst = b.reasons.append(dst)
 		dst = append(appendString(appendString(dst, "error"), "String"), b.errors...)
 	}
-	return dst
+	b.native = dst
+	return appendMessage(out, &h, dst)
 }
 
 const (
@@ -117,9 +120,11 @@ func appendConstant(dst []byte, v string, rows int) []byte {
 	return dst
 }
 
-// Raw is a decoded RAW or DEAD block. It reads the payload in place.
+// Raw is a decoded RAW or DEAD block. What it returns is valid until the next
+// DecodeRaw into it, and only while the payload is neither changed nor reused.
 type Raw struct {
 	Header   Header
+	buf      []byte // the unpacked body
 	uids     []byte
 	received []byte
 	raw      Column
@@ -130,7 +135,7 @@ type Raw struct {
 
 // DecodeRaw reads a RAW or DEAD payload; errors wrap ErrCorrupt.
 func DecodeRaw(payload []byte, into *Raw) error {
-	h, native, err := NativeOf(payload)
+	h, body, err := Split(payload)
 	if err != nil {
 		return err
 	}
@@ -139,7 +144,14 @@ func DecodeRaw(payload []byte, into *Raw) error {
 	}
 	into.Header = h
 	rows := int(h.Rows)
-	r := reader{buf: payload, pos: len(payload) - len(native)}
+	native, err := body.Native(into.buf)
+	if err != nil {
+		return err
+	}
+	if body.packed {
+		into.buf = native
+	}
+	r := reader{buf: native}
 	cols, err := r.blockSize(rows)
 	if err != nil {
 		return err
@@ -214,7 +226,7 @@ func (b *Raw) UID(i int) [16]byte { return swapUUID([16]byte(b.uids[i*16 : i*16+
 // Received is when ingest took the record, ms since 1970.
 func (b *Raw) Received(i int) int64 { return int64(binary.LittleEndian.Uint64(b.received[i*8:])) }
 
-// Record is the record's text, sharing memory with the payload.
+// Record is the record's text, sharing memory with the Raw.
 func (b *Raw) Record(i int) []byte { return b.raw.Bytes(i) }
 
 // Reason is why a dead letter died; "" in RAW blocks.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/ledger"
 )
 
@@ -12,9 +13,9 @@ type item struct {
 	seq     uint64
 	source  string
 	rows    int
-	native  []byte // Native block; shares memory with the message
-	payload []byte // the whole message, for a dead letter
-	from    int64  // range of the table's time column, ms since 1970
+	body    block.Body // Native block; shares memory with the message
+	payload []byte     // the whole message, for a dead letter
+	from    int64      // range of the table's time column, ms since 1970
 	to      int64
 }
 
@@ -29,7 +30,7 @@ type part struct {
 func (p *part) add(it item) {
 	p.items = append(p.items, it)
 	p.rows += it.rows
-	p.bytes += len(it.native)
+	p.bytes += it.body.Size()
 }
 
 // broken is a message that cannot be read; it goes to the dead letters.
@@ -85,33 +86,51 @@ func (b *batch) largest() int {
 	return n
 }
 
-// reader gives the items' bytes one behind the other, without copying them
-// together.
+// reader gives the items' bytes one behind the other, unpacking one at a time
+// and without copying them together.
 type reader struct {
 	items []item
-	pos   int
+	rest  []byte // of the item before items[0]
+	buf   []byte
+	err   error // an item that cannot be unpacked
+}
+
+// next makes rest the bytes of the next item that has any; io.EOF at the end.
+func (r *reader) next() error {
+	for len(r.rest) == 0 && r.err == nil {
+		if len(r.items) == 0 {
+			return io.EOF
+		}
+		body := r.items[0].body
+		if r.rest, r.err = body.Native(r.buf); r.err == nil && body.Packed() {
+			r.buf = r.rest
+		}
+		r.items = r.items[1:]
+	}
+	return r.err
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	for len(r.items) > 0 {
-		if rest := r.items[0].native[r.pos:]; len(rest) > 0 {
-			n := copy(p, rest)
-			r.pos += n
-			return n, nil
-		}
-		r.items, r.pos = r.items[1:], 0
+	if err := r.next(); err != nil {
+		return 0, err
 	}
-	return 0, io.EOF
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 // WriteTo saves the copy through a buffer where the other side is a writer.
 func (r *reader) WriteTo(w io.Writer) (total int64, err error) {
-	for ; len(r.items) > 0; r.items, r.pos = r.items[1:], 0 {
-		n, err := w.Write(r.items[0].native[r.pos:])
+	for {
+		if err := r.next(); err == io.EOF {
+			return total, nil
+		} else if err != nil {
+			return total, err
+		}
+		n, err := w.Write(r.rest)
 		total += int64(n)
-		if err != nil {
+		if r.rest = r.rest[n:]; err != nil {
 			return total, err
 		}
 	}
-	return total, nil
 }

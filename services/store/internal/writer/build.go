@@ -61,7 +61,7 @@ func sourceOf(r bus.Record) string {
 }
 
 func buildRaw(b *batch, r bus.Record) error {
-	h, blk, err := block.NativeOf(r.Data)
+	h, blk, err := block.Split(r.Data)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func buildRaw(b *batch, r bus.Record) error {
 }
 
 func buildEvents(b *batch, r bus.Record) error {
-	h, blk, err := block.NativeOf(r.Data)
+	h, blk, err := block.Split(r.Data)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func buildDead(b *batch, r bus.Record) error {
 	} else {
 		n := uint32(1)
 		var err error
-		if h, _, err = block.NativeOf(r.Data); err == nil {
+		if h, _, err = block.Split(r.Data); err == nil {
 			n, source = h.Rows, h.Source
 		}
 		records = uint64(n)
@@ -152,7 +152,7 @@ func buildDead(b *batch, r bus.Record) error {
 		}
 	}
 	if t.Rows() > 0 {
-		b.put("dead_letters", item{r.Seq, source, t.Rows(), t.Append(nil), r.Data, from, to})
+		b.put("dead_letters", item{r.Seq, source, t.Rows(), block.Plain(t.Append(nil)), r.Data, from, to})
 	}
 	b.accountDead(r, at, source, h, records)
 	return nil
@@ -215,7 +215,7 @@ func buildAlert(b *batch, r bus.Record) error {
 		return fmt.Errorf("read alert: %w", err)
 	}
 	at := a.RaisedAt.UnixMilli()
-	b.put("alerts_log", item{r.Seq, a.Rule, 1, t.Append(nil), r.Data, at, at})
+	b.put("alerts_log", item{r.Seq, a.Rule, 1, block.Plain(t.Append(nil)), r.Data, at, at})
 	return nil
 }
 
@@ -246,7 +246,7 @@ func buildIncident(b *batch, r bus.Record) error {
 		return fmt.Errorf("read incident: %w", err)
 	}
 	at := x.FirstSeen.UnixMilli()
-	b.put("incidents", item{r.Seq, x.Entity, 1, t.Append(nil), r.Data, at, at})
+	b.put("incidents", item{r.Seq, x.Entity, 1, block.Plain(t.Append(nil)), r.Data, at, at})
 	return nil
 }
 
@@ -274,7 +274,7 @@ func buildRun(b *batch, r bus.Record) error {
 		return fmt.Errorf("read transition: %w", err)
 	}
 	at := x.At.UnixMilli()
-	b.put("run_steps", item{r.Seq, x.Playbook, 1, t.Append(nil), r.Data, at, at})
+	b.put("run_steps", item{r.Seq, x.Playbook, 1, block.Plain(t.Append(nil)), r.Data, at, at})
 	return nil
 }
 
@@ -296,7 +296,7 @@ func (b *batch) ledgerPart() (*part, error) {
 		}
 		it.from, it.to = min(it.from, r.At.UnixMilli()), max(it.to, r.At.UnixMilli())
 	}
-	it.rows, it.native = t.Rows(), t.Append(nil)
+	it.rows, it.body = t.Rows(), block.Plain(t.Append(nil))
 	p := &part{table: ledger.Table}
 	p.add(it)
 	return p, nil

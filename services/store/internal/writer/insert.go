@@ -108,7 +108,7 @@ func (w *Writer) insertPart(ctx context.Context, b *batch, p *part, redo bool, m
 
 // check reads a block as strictly as detect does.
 func check(it item) error {
-	h, _, err := block.NativeOf(it.payload)
+	h, _, err := block.Split(it.payload)
 	if err != nil {
 		return nil // no block: alerts and transitions are encoded here
 	}
@@ -169,7 +169,11 @@ func (w *Writer) send(ctx context.Context, table, token string, items []item, un
 			return err
 		}
 		began := time.Now()
-		err := w.o.DB.InsertNative(ctx, clickhouse.Insert{Table: table, Token: token, Settings: settings}, &reader{items: items})
+		in := &reader{items: items}
+		err := w.o.DB.InsertNative(ctx, clickhouse.Insert{Table: table, Token: token, Settings: settings}, in)
+		if in.err != nil {
+			return &badData{in.err}
+		}
 		if err == nil && unsure {
 			err = w.verify(ctx, table, items)
 		}
