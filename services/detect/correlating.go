@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,11 +48,12 @@ func (s *Service) follow(ctx context.Context, out *outbox) error {
 	s.corrMu.Lock()
 	first := s.position + 1
 	s.corrMu.Unlock()
+	var reader signalReader
 	for rec, err := range s.opts.Bus.Follow(ctx, subjects.StreamSignals, nil, first) {
 		if err != nil {
 			return fmt.Errorf("follow signals: %w", err)
 		}
-		signals, bad := decodeSignals(rec.Data)
+		matched, bad := reader.read(rec.Data)
 		s.corrMu.Lock()
 		if gap := rec.Seq - s.position - 1; gap > 0 && s.position > 0 {
 			s.counters.missed.Add(gap)
@@ -62,8 +62,8 @@ func (s *Service) follow(ctx context.Context, out *outbox) error {
 		}
 		s.position = rec.Seq
 		var alerts []finding.Alert
-		for i := range signals {
-			s.corr.Add(&signals[i], func(a finding.Alert) { alerts = append(alerts, a) })
+		for i := range matched {
+			s.corr.Add(&matched[i], func(a finding.Alert) { alerts = append(alerts, a) })
 		}
 		// Numbered under the lock, so that a checkpoint waits for them.
 		number := out.reserve(len(alerts))
@@ -77,19 +77,6 @@ func (s *Service) follow(ctx context.Context, out *outbox) error {
 		}
 	}
 	return nil
-}
-
-// decodeSignals reads the lines of a message; with an error, those before it.
-func decodeSignals(data []byte) ([]finding.Signal, error) {
-	var out []finding.Signal
-	for line := range bytes.Lines(data) {
-		var sig finding.Signal
-		if err := json.Unmarshal(line, &sig); err != nil {
-			return out, err
-		}
-		out = append(out, sig)
-	}
-	return out, nil
 }
 
 // restore loads the last checkpoint.

@@ -2,7 +2,6 @@ package detect
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -147,14 +146,9 @@ func (o *delivery) matched(r *rule.Rule, row int) {
 
 // add puts a signal into its partition's batch, as a line of JSON.
 func (o *delivery) add(sig *finding.Signal) {
-	data, err := json.Marshal(sig)
-	if err != nil {
-		o.failure = fmt.Errorf("encode signal: %w", err)
-		return
-	}
 	o.s.counters.signals.Add(1)
 	p := subjects.Partition(xxh3.HashString(sig.Rule + "\x1f" + sig.GroupKey))
-	o.batches[p] = append(append(o.batches[p], data...), '\n')
+	o.batches[p] = append(appendSignal(o.batches[p], sig), '\n')
 	if len(o.batches[p]) > maxBatch {
 		o.flush(p)
 	}
