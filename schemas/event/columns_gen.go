@@ -44,6 +44,10 @@ const (
 	MetadataOriginalUID                            // the source's own record id
 	MetadataCorrelationUID                         // the source's request or transaction id
 	MetadataLabels                                 // tags given by the source
+	FindingInfoTitle                               // what another product's detection found: its rule or alert by name
+	FindingInfoUID                                 // its alert or rule id
+	FindingInfoTypes                               // its categories
+	FindingInfoTechniques                          // ATT&CK techniques and tactics as the product names them
 	ActorUserName                                  // who did it
 	ActorUserUID                                   // its id
 	ActorUserDomain                                // directory domain
@@ -59,6 +63,11 @@ const (
 	ActorProcessUID                                // acting process, unique id
 	ActorProcessName                               // acting process, file name
 	ActorProcessPath                               // acting process, full path
+	ActorProcessCmdLine                            // acting process, command line
+	UserName                                       // the user or account acted upon: who logs on, whose account changes
+	UserUID                                        // its id
+	UserDomain                                     // its directory domain
+	LogonType                                      // how: Network, Interactive, RemoteInteractive, publickey, …
 	SrcEndpointIP                                  // client address (IPv4 as mapped IPv6); absent reads as "" in rules
 	SrcEndpointPort                                // client port
 	SrcEndpointHostname                            // client host name
@@ -67,10 +76,16 @@ const (
 	DstEndpointHostname                            // server host name or upstream
 	ConnectionInfoProtocolName                     // tcp, udp, …
 	ConnectionInfoDirectionID                      // 1 inbound 2 outbound 3 lateral
+	TrafficBytesOut                                // bytes from the client to the server
+	TrafficBytesIn                                 // bytes from the server to the client
 	DeviceHostname                                 // machine the record is about
 	DeviceIP                                       // its address
+	CloudAccount                                   // cloud account, subscription or project
+	CloudRegion                                    // its region
 	ServiceName                                    // service or deployment that emitted the record
 	ContainerImage                                 // container image
+	ContainerUID                                   // container id
+	ContainerName                                  // container
 	K8sCluster                                     // cluster
 	K8sNamespace                                   // namespace
 	K8sPod                                         // pod
@@ -98,7 +113,10 @@ const (
 	HTTPResponseCode                               // HTTP status
 	HTTPResponseLength                             // bytes
 	TLSVersion                                     // TLS version
+	TLSSni                                         // server name the client asked for
+	TLSJa4                                         // fingerprint of the client: JA4, else JA3
 	DNSQuery                                       // name asked for
+	DNSType                                        // A, AAAA, TXT, …
 	DNSAnswers                                     // answers as text
 	ProcessPID                                     // the process started, stopped, opened or injected
 	ProcessUID                                     // unique id
@@ -119,9 +137,11 @@ const (
 	ProcessParentProcessName                       // parent, file name
 	ProcessParentProcessPath                       // parent, full path
 	ProcessParentProcessCmdLine                    // parent, command line
+	ScriptContent                                  // script that ran, cut at 16 KiB
 	FilePath                                       // file, pipe or artefact
 	FileName                                       // file name
 	FileHashes                                     // hashes as the source writes them
+	FileSize                                       // bytes
 	FileSigned                                     // true or false as the source says
 	FileSignature                                  // signer
 	RegKeyPath                                     // registry key or value path
@@ -177,7 +197,7 @@ const (
 )
 
 // NumColumns is the number of columns.
-const NumColumns = 151
+const NumColumns = 171
 
 // Columns describes every column, indexed by ColumnID.
 var Columns = [NumColumns]Column{
@@ -201,137 +221,157 @@ var Columns = [NumColumns]Column{
 	{ID: 17, Name: "metadata_log_name", Path: "metadata.log_name", Kind: KindKeyword, Families: 0x3f, OCSF: "metadata.log_name", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "channel or log within the source"},
 	{ID: 18, Name: "metadata_original_uid", Path: "metadata.original_uid", Kind: KindString, Families: 0x3f, OCSF: "metadata.original_event_uid", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "the source's own record id"},
 	{ID: 19, Name: "metadata_correlation_uid", Path: "metadata.correlation_uid", Kind: KindString, Families: 0x3f, OCSF: "metadata.correlation_uid", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "the source's request or transaction id"},
-	{ID: 20, Name: "metadata_labels", Path: "metadata.labels", Kind: KindKeywords, Families: 0x23, OCSF: "metadata.labels", OTel: "", ECS: "tags", Privacy: "", Max: 1024, Doc: "tags given by the source"},
-	{ID: 21, Name: "actor_user_name", Path: "actor.user.name", Kind: KindKeyword, Families: 0x3f, OCSF: "actor.user.name", OTel: "enduser.id", ECS: "user.name", Privacy: "pii", Max: 8192, Doc: "who did it"},
-	{ID: 22, Name: "actor_user_uid", Path: "actor.user.uid", Kind: KindKeyword, Families: 0x3f, OCSF: "actor.user.uid", OTel: "", ECS: "user.id", Privacy: "pii", Max: 8192, Doc: "its id"},
-	{ID: 23, Name: "actor_user_domain", Path: "actor.user.domain", Kind: KindKeyword, Families: 0x14, OCSF: "actor.user.domain", OTel: "", ECS: "user.domain", Privacy: "", Max: 8192, Doc: "directory domain"},
-	{ID: 24, Name: "actor_user_email_addr", Path: "actor.user.email_addr", Kind: KindKeyword, Families: 0x13, OCSF: "actor.user.email_addr", OTel: "", ECS: "user.email", Privacy: "pii", Max: 8192, Doc: "mail address"},
-	{ID: 25, Name: "actor_user_groups", Path: "actor.user.groups", Kind: KindKeywords, Families: 0x12, OCSF: "actor.user.groups[].name", OTel: "", ECS: "user.roles", Privacy: "", Max: 1024, Doc: "groups"},
-	{ID: 26, Name: "actor_user_org", Path: "actor.user.org", Kind: KindKeyword, Families: 0x13, OCSF: "actor.user.org.name", OTel: "", ECS: "organization.name", Privacy: "", Max: 8192, Doc: "team or organisation"},
-	{ID: 27, Name: "actor_user_credential_uid", Path: "actor.user.credential_uid", Kind: KindKeyword, Families: 0x3b, OCSF: "actor.user.credential_uid", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "id or hash of the API key or token, never the key"},
-	{ID: 28, Name: "actor_user_end_user", Path: "actor.user.end_user", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "enduser.pseudo.id", ECS: "", Privacy: "pii", Max: 8192, Doc: "the application's end user, as the caller claims (attacker-controlled)"},
-	{ID: 29, Name: "actor_session_uid", Path: "actor.session.uid", Kind: KindString, Families: 0x17, OCSF: "actor.session.uid", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "session or logon id"},
-	{ID: 30, Name: "actor_app_name", Path: "actor.app_name", Kind: KindKeyword, Families: 0x3f, OCSF: "actor.app_name", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "client application"},
-	{ID: 31, Name: "actor_impersonated_by", Path: "actor.impersonated_by", Kind: KindKeyword, Families: 0x2, OCSF: "", OTel: "", ECS: "", Privacy: "pii", Max: 8192, Doc: "the identity that impersonates actor.user"},
-	{ID: 32, Name: "actor_process_pid", Path: "actor.process.pid", Kind: KindU32, Families: 0xc, OCSF: "actor.process.pid", OTel: "", ECS: "process.pid", Privacy: "", Max: 0, Doc: "acting process"},
-	{ID: 33, Name: "actor_process_uid", Path: "actor.process.uid", Kind: KindString, Families: 0xc, OCSF: "actor.process.uid", OTel: "", ECS: "process.entity_id", Privacy: "", Max: 32768, Doc: "acting process, unique id"},
-	{ID: 34, Name: "actor_process_name", Path: "actor.process.name", Kind: KindKeyword, Families: 0xc, OCSF: "actor.process.name", OTel: "", ECS: "process.name", Privacy: "", Max: 8192, Doc: "acting process, file name"},
-	{ID: 35, Name: "actor_process_path", Path: "actor.process.path", Kind: KindKeyword, Families: 0xc, OCSF: "actor.process.file.path", OTel: "", ECS: "process.executable", Privacy: "", Max: 8192, Doc: "acting process, full path"},
-	{ID: 36, Name: "src_endpoint_ip", Path: "src_endpoint.ip", Kind: KindIP, Families: 0x3f, OCSF: "src_endpoint.ip", OTel: "client.address", ECS: "source.ip", Privacy: "pii", Max: 0, Doc: "client address (IPv4 as mapped IPv6); absent reads as \"\" in rules"},
-	{ID: 37, Name: "src_endpoint_port", Path: "src_endpoint.port", Kind: KindU16, Families: 0x1e, OCSF: "src_endpoint.port", OTel: "", ECS: "source.port", Privacy: "", Max: 0, Doc: "client port"},
-	{ID: 38, Name: "src_endpoint_hostname", Path: "src_endpoint.hostname", Kind: KindKeyword, Families: 0x1c, OCSF: "src_endpoint.hostname", OTel: "", ECS: "source.domain", Privacy: "", Max: 8192, Doc: "client host name"},
-	{ID: 39, Name: "dst_endpoint_ip", Path: "dst_endpoint.ip", Kind: KindIP, Families: 0xd, OCSF: "dst_endpoint.ip", OTel: "server.address", ECS: "destination.ip", Privacy: "", Max: 0, Doc: "server address"},
-	{ID: 40, Name: "dst_endpoint_port", Path: "dst_endpoint.port", Kind: KindU16, Families: 0xd, OCSF: "dst_endpoint.port", OTel: "server.port", ECS: "destination.port", Privacy: "", Max: 0, Doc: "server port"},
-	{ID: 41, Name: "dst_endpoint_hostname", Path: "dst_endpoint.hostname", Kind: KindKeyword, Families: 0xf, OCSF: "dst_endpoint.hostname", OTel: "server.address", ECS: "destination.domain", Privacy: "", Max: 8192, Doc: "server host name or upstream"},
-	{ID: 42, Name: "connection_info_protocol_name", Path: "connection_info.protocol_name", Kind: KindKeyword, Families: 0xc, OCSF: "connection_info.protocol_name", OTel: "", ECS: "network.transport", Privacy: "", Max: 8192, Doc: "tcp, udp, …"},
-	{ID: 43, Name: "connection_info_direction_id", Path: "connection_info.direction_id", Kind: KindU8, Families: 0xc, OCSF: "connection_info.direction_id", OTel: "", ECS: "network.direction", Privacy: "", Max: 0, Doc: "1 inbound 2 outbound 3 lateral"},
-	{ID: 44, Name: "device_hostname", Path: "device.hostname", Kind: KindKeyword, Families: 0x3f, OCSF: "device.hostname", OTel: "host.name", ECS: "host.name", Privacy: "", Max: 8192, Doc: "machine the record is about"},
-	{ID: 45, Name: "device_ip", Path: "device.ip", Kind: KindIP, Families: 0x14, OCSF: "device.ip", OTel: "", ECS: "host.ip", Privacy: "", Max: 0, Doc: "its address"},
-	{ID: 46, Name: "service_name", Path: "service.name", Kind: KindKeyword, Families: 0x2b, OCSF: "message_context.service.name", OTel: "service.name", ECS: "service.name", Privacy: "", Max: 8192, Doc: "service or deployment that emitted the record"},
-	{ID: 47, Name: "container_image", Path: "container.image", Kind: KindKeyword, Families: 0x7, OCSF: "container.image.name", OTel: "container.image.name", ECS: "container.image.name", Privacy: "", Max: 8192, Doc: "container image"},
-	{ID: 48, Name: "k8s_cluster", Path: "k8s.cluster", Kind: KindKeyword, Families: 0x7, OCSF: "", OTel: "k8s.cluster.name", ECS: "orchestrator.cluster.name", Privacy: "", Max: 8192, Doc: "cluster"},
-	{ID: 49, Name: "k8s_namespace", Path: "k8s.namespace", Kind: KindKeyword, Families: 0x7, OCSF: "", OTel: "k8s.namespace.name", ECS: "orchestrator.namespace", Privacy: "", Max: 8192, Doc: "namespace"},
-	{ID: 50, Name: "k8s_pod", Path: "k8s.pod", Kind: KindKeyword, Families: 0x7, OCSF: "", OTel: "k8s.pod.name", ECS: "orchestrator.resource.name", Privacy: "", Max: 8192, Doc: "pod"},
-	{ID: 51, Name: "api_operation", Path: "api.operation", Kind: KindKeyword, Families: 0x23, OCSF: "api.operation", OTel: "", ECS: "event.action", Privacy: "", Max: 8192, Doc: "verb or method of the API"},
-	{ID: 52, Name: "api_service", Path: "api.service", Kind: KindKeyword, Families: 0x23, OCSF: "api.service.name", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "API, group or service called"},
-	{ID: 53, Name: "api_version", Path: "api.version", Kind: KindKeyword, Families: 0x2, OCSF: "api.version", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "API version"},
-	{ID: 54, Name: "api_response_code", Path: "api.response.code", Kind: KindU16, Families: 0x23, OCSF: "api.response.code", OTel: "", ECS: "http.response.status_code", Privacy: "", Max: 0, Doc: "response code"},
-	{ID: 55, Name: "api_response_message", Path: "api.response.message", Kind: KindString, Families: 0x2, OCSF: "api.response.message", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "reason in the response"},
-	{ID: 56, Name: "resource_type", Path: "resource.type", Kind: KindKeyword, Families: 0x22, OCSF: "resources[].type", OTel: "", ECS: "orchestrator.resource.type", Privacy: "", Max: 8192, Doc: "kind of object acted upon, with the subresource (pods/exec)"},
-	{ID: 57, Name: "resource_name", Path: "resource.name", Kind: KindKeyword, Families: 0x22, OCSF: "resources[].name", OTel: "", ECS: "orchestrator.resource.name", Privacy: "", Max: 8192, Doc: "its name"},
-	{ID: 58, Name: "resource_namespace", Path: "resource.namespace", Kind: KindKeyword, Families: 0x22, OCSF: "resources[].namespace", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "its namespace, project or bucket"},
-	{ID: 59, Name: "resource_uid", Path: "resource.uid", Kind: KindString, Families: 0x22, OCSF: "resources[].uid", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "its unique id"},
-	{ID: 60, Name: "resource_data", Path: "resource.data", Kind: KindString, Families: 0x22, OCSF: "resources[].data", OTel: "", ECS: "", Privacy: "content", Max: 16384, Doc: "request object as JSON text, cut at 16 KiB"},
-	{ID: 61, Name: "authorization_decision", Path: "authorization.decision", Kind: KindKeyword, Families: 0x12, OCSF: "authorizations[].decision", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "allow or forbid"},
-	{ID: 62, Name: "authorization_reason", Path: "authorization.reason", Kind: KindString, Families: 0x12, OCSF: "authorizations[].policy.desc", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "why"},
-	{ID: 63, Name: "http_request_method", Path: "http_request.method", Kind: KindKeyword, Families: 0xb, OCSF: "http_request.http_method", OTel: "http.request.method", ECS: "http.request.method", Privacy: "", Max: 8192, Doc: "HTTP method"},
-	{ID: 64, Name: "http_request_path", Path: "http_request.path", Kind: KindKeyword, Families: 0xb, OCSF: "http_request.url.path", OTel: "url.path", ECS: "url.path", Privacy: "", Max: 2048, Doc: "URL path"},
-	{ID: 65, Name: "http_request_query", Path: "http_request.query", Kind: KindString, Families: 0xa, OCSF: "http_request.url.query_string", OTel: "url.query", ECS: "url.query", Privacy: "", Max: 32768, Doc: "URL query"},
-	{ID: 66, Name: "http_request_hostname", Path: "http_request.hostname", Kind: KindKeyword, Families: 0xb, OCSF: "http_request.url.hostname", OTel: "", ECS: "url.domain", Privacy: "", Max: 8192, Doc: "Host header"},
-	{ID: 67, Name: "http_request_user_agent", Path: "http_request.user_agent", Kind: KindKeyword, Families: 0xb, OCSF: "http_request.user_agent", OTel: "user_agent.original", ECS: "user_agent.original", Privacy: "", Max: 1024, Doc: "User-Agent"},
-	{ID: 68, Name: "http_request_referrer", Path: "http_request.referrer", Kind: KindString, Families: 0x8, OCSF: "http_request.referrer", OTel: "", ECS: "http.request.referrer", Privacy: "", Max: 32768, Doc: "Referer"},
-	{ID: 69, Name: "http_request_version", Path: "http_request.version", Kind: KindKeyword, Families: 0x8, OCSF: "http_request.version", OTel: "", ECS: "http.version", Privacy: "", Max: 8192, Doc: "protocol version"},
-	{ID: 70, Name: "http_request_length", Path: "http_request.length", Kind: KindU32, Families: 0x8, OCSF: "http_request.length", OTel: "", ECS: "http.request.bytes", Privacy: "", Max: 0, Doc: "bytes"},
-	{ID: 71, Name: "http_request_forwarded_for", Path: "http_request.forwarded_for", Kind: KindString, Families: 0x9, OCSF: "http_request.x_forwarded_for[]", OTel: "", ECS: "", Privacy: "pii", Max: 32768, Doc: "X-Forwarded-For as received (attacker-controlled)"},
-	{ID: 72, Name: "http_response_code", Path: "http_response.code", Kind: KindU16, Families: 0x9, OCSF: "http_response.code", OTel: "http.response.status_code", ECS: "http.response.status_code", Privacy: "", Max: 0, Doc: "HTTP status"},
-	{ID: 73, Name: "http_response_length", Path: "http_response.length", Kind: KindU32, Families: 0x8, OCSF: "http_response.length", OTel: "", ECS: "http.response.bytes", Privacy: "", Max: 0, Doc: "bytes"},
-	{ID: 74, Name: "tls_version", Path: "tls.version", Kind: KindKeyword, Families: 0x8, OCSF: "tls.version", OTel: "", ECS: "tls.version", Privacy: "", Max: 8192, Doc: "TLS version"},
-	{ID: 75, Name: "dns_query", Path: "dns.query", Kind: KindString, Families: 0xc, OCSF: "query.hostname", OTel: "", ECS: "dns.question.name", Privacy: "", Max: 32768, Doc: "name asked for"},
-	{ID: 76, Name: "dns_answers", Path: "dns.answers", Kind: KindString, Families: 0xc, OCSF: "answers[].rdata", OTel: "", ECS: "dns.answers", Privacy: "", Max: 32768, Doc: "answers as text"},
-	{ID: 77, Name: "process_pid", Path: "process.pid", Kind: KindU32, Families: 0x4, OCSF: "process.pid", OTel: "", ECS: "process.pid", Privacy: "", Max: 0, Doc: "the process started, stopped, opened or injected"},
-	{ID: 78, Name: "process_uid", Path: "process.uid", Kind: KindString, Families: 0x4, OCSF: "process.uid", OTel: "", ECS: "process.entity_id", Privacy: "", Max: 32768, Doc: "unique id"},
-	{ID: 79, Name: "process_name", Path: "process.name", Kind: KindKeyword, Families: 0x4, OCSF: "process.name", OTel: "", ECS: "process.name", Privacy: "", Max: 8192, Doc: "file name"},
-	{ID: 80, Name: "process_path", Path: "process.path", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.path", OTel: "", ECS: "process.executable", Privacy: "", Max: 8192, Doc: "full path"},
-	{ID: 81, Name: "process_cmd_line", Path: "process.cmd_line", Kind: KindKeyword, Families: 0x4, OCSF: "process.cmd_line", OTel: "", ECS: "process.command_line", Privacy: "", Max: 8192, Doc: "command line"},
-	{ID: 82, Name: "process_working_directory", Path: "process.working_directory", Kind: KindKeyword, Families: 0x4, OCSF: "process.working_directory", OTel: "", ECS: "process.working_directory", Privacy: "", Max: 8192, Doc: "working directory"},
-	{ID: 83, Name: "process_integrity", Path: "process.integrity", Kind: KindKeyword, Families: 0x4, OCSF: "process.integrity", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "integrity level"},
-	{ID: 84, Name: "process_original_file_name", Path: "process.original_file_name", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.internal_name", OTel: "", ECS: "process.pe.original_file_name", Privacy: "", Max: 8192, Doc: "name in the version resource"},
-	{ID: 85, Name: "process_product", Path: "process.product", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.product.name", OTel: "", ECS: "process.pe.product", Privacy: "", Max: 8192, Doc: "product in the version resource"},
-	{ID: 86, Name: "process_company", Path: "process.company", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.company_name", OTel: "", ECS: "process.pe.company", Privacy: "", Max: 8192, Doc: "company in the version resource"},
-	{ID: 87, Name: "process_description", Path: "process.description", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.desc", OTel: "", ECS: "process.pe.description", Privacy: "", Max: 8192, Doc: "description in the version resource"},
-	{ID: 88, Name: "process_hashes", Path: "process.hashes", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.hashes[]", OTel: "", ECS: "process.hash", Privacy: "", Max: 8192, Doc: "hashes as the source writes them (SHA256=…,IMPHASH=…)"},
-	{ID: 89, Name: "process_granted_access", Path: "process.granted_access", Kind: KindKeyword, Families: 0x4, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "access mask asked for"},
-	{ID: 90, Name: "process_call_trace", Path: "process.call_trace", Kind: KindKeyword, Families: 0x4, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 4096, Doc: "call stack of an access"},
-	{ID: 91, Name: "process_parent_process_pid", Path: "process.parent_process.pid", Kind: KindU32, Families: 0x4, OCSF: "process.parent_process.pid", OTel: "", ECS: "process.parent.pid", Privacy: "", Max: 0, Doc: "parent"},
-	{ID: 92, Name: "process_parent_process_uid", Path: "process.parent_process.uid", Kind: KindString, Families: 0x4, OCSF: "process.parent_process.uid", OTel: "", ECS: "process.parent.entity_id", Privacy: "", Max: 32768, Doc: "parent, unique id"},
-	{ID: 93, Name: "process_parent_process_name", Path: "process.parent_process.name", Kind: KindKeyword, Families: 0x4, OCSF: "process.parent_process.name", OTel: "", ECS: "process.parent.name", Privacy: "", Max: 8192, Doc: "parent, file name"},
-	{ID: 94, Name: "process_parent_process_path", Path: "process.parent_process.path", Kind: KindKeyword, Families: 0x4, OCSF: "process.parent_process.file.path", OTel: "", ECS: "process.parent.executable", Privacy: "", Max: 8192, Doc: "parent, full path"},
-	{ID: 95, Name: "process_parent_process_cmd_line", Path: "process.parent_process.cmd_line", Kind: KindKeyword, Families: 0x4, OCSF: "process.parent_process.cmd_line", OTel: "", ECS: "process.parent.command_line", Privacy: "", Max: 8192, Doc: "parent, command line"},
-	{ID: 96, Name: "file_path", Path: "file.path", Kind: KindKeyword, Families: 0x24, OCSF: "file.path", OTel: "", ECS: "file.path", Privacy: "", Max: 8192, Doc: "file, pipe or artefact"},
-	{ID: 97, Name: "file_name", Path: "file.name", Kind: KindKeyword, Families: 0x24, OCSF: "file.name", OTel: "", ECS: "file.name", Privacy: "", Max: 8192, Doc: "file name"},
-	{ID: 98, Name: "file_hashes", Path: "file.hashes", Kind: KindKeyword, Families: 0x24, OCSF: "file.hashes[]", OTel: "", ECS: "file.hash", Privacy: "", Max: 8192, Doc: "hashes as the source writes them"},
-	{ID: 99, Name: "file_signed", Path: "file.signed", Kind: KindKeyword, Families: 0x4, OCSF: "", OTel: "", ECS: "file.code_signature.exists", Privacy: "", Max: 8192, Doc: "true or false as the source says"},
-	{ID: 100, Name: "file_signature", Path: "file.signature", Kind: KindKeyword, Families: 0x4, OCSF: "file.signature.certificate.subject", OTel: "", ECS: "file.code_signature.subject_name", Privacy: "", Max: 8192, Doc: "signer"},
-	{ID: 101, Name: "reg_key_path", Path: "reg_key.path", Kind: KindKeyword, Families: 0x4, OCSF: "win.reg_key.path", OTel: "", ECS: "registry.path", Privacy: "", Max: 8192, Doc: "registry key or value path"},
-	{ID: 102, Name: "reg_value_data", Path: "reg_value.data", Kind: KindKeyword, Families: 0x4, OCSF: "win.reg_value.data", OTel: "", ECS: "registry.data.strings", Privacy: "", Max: 8192, Doc: "value written"},
-	{ID: 103, Name: "database_name", Path: "database.name", Kind: KindKeyword, Families: 0x21, OCSF: "database.name", OTel: "gen_ai.data_source.id", ECS: "", Privacy: "", Max: 8192, Doc: "database, vector store or registry"},
-	{ID: 104, Name: "database_type_id", Path: "database.type_id", Kind: KindU8, Families: 0x21, OCSF: "database.type_id", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "7 vector, 8 knowledge graph"},
-	{ID: 105, Name: "query_info_query_string", Path: "query_info.query_string", Kind: KindString, Families: 0x21, OCSF: "query_info.query_string", OTel: "gen_ai.retrieval.query.text", ECS: "", Privacy: "content", Max: 32768, Doc: "query text"},
-	{ID: 106, Name: "ai_operation", Path: "ai.operation", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "gen_ai.operation.name", ECS: "gen_ai.operation.name", Privacy: "", Max: 8192, Doc: "chat, text_completion, embeddings, retrieval, execute_tool, invoke_agent, …"},
-	{ID: 107, Name: "ai_model_group", Path: "ai.model_group", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "alias asked of the gateway"},
-	{ID: 108, Name: "ai_api_base", Path: "ai.api_base", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "upstream that served it"},
-	{ID: 109, Name: "ai_response_uid", Path: "ai.response_uid", Kind: KindString, Families: 0x1, OCSF: "", OTel: "gen_ai.response.id", ECS: "gen_ai.response.id", Privacy: "", Max: 32768, Doc: "response id"},
-	{ID: 110, Name: "ai_finish_reason", Path: "ai.finish_reason", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "gen_ai.response.finish_reasons", ECS: "gen_ai.response.finish_reasons", Privacy: "", Max: 8192, Doc: "why generation stopped (first choice)"},
-	{ID: 111, Name: "ai_stream", Path: "ai.stream", Kind: KindBool, Families: 0x1, OCSF: "", OTel: "gen_ai.request.stream", ECS: "", Privacy: "", Max: 0, Doc: "streamed response"},
-	{ID: 112, Name: "ai_cache_hit", Path: "ai.cache_hit", Kind: KindBool, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "answered from the gateway's cache"},
-	{ID: 113, Name: "ai_max_tokens", Path: "ai.max_tokens", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "gen_ai.request.max_tokens", ECS: "gen_ai.request.max_tokens", Privacy: "", Max: 0, Doc: "limit asked for"},
-	{ID: 114, Name: "ai_cached_tokens", Path: "ai.cached_tokens", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "gen_ai.usage.cache_read.input_tokens", ECS: "", Privacy: "", Max: 0, Doc: "prompt tokens read from cache"},
-	{ID: 115, Name: "ai_reasoning_tokens", Path: "ai.reasoning_tokens", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "gen_ai.usage.reasoning.output_tokens", ECS: "", Privacy: "", Max: 0, Doc: "tokens spent thinking"},
-	{ID: 116, Name: "ai_cost", Path: "ai.cost", Kind: KindF64, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "US dollars"},
-	{ID: 117, Name: "ai_time_to_first_token", Path: "ai.time_to_first_token", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "gen_ai.response.time_to_first_chunk", ECS: "", Privacy: "", Max: 0, Doc: "milliseconds"},
-	{ID: 118, Name: "ai_message_count", Path: "ai.message_count", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "messages in the request"},
-	{ID: 119, Name: "ai_prompt_length", Path: "ai.prompt_length", Kind: KindU32, Families: 0x9, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "bytes of the prompt before cutting"},
-	{ID: 120, Name: "ai_response_length", Path: "ai.response_length", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "bytes of the response before cutting"},
-	{ID: 121, Name: "ai_system_text", Path: "ai.system_text", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "gen_ai.system_instructions", ECS: "gen_ai.system_instructions", Privacy: "content", Max: 4096, Doc: "system instructions, cut at 4 KiB"},
-	{ID: 122, Name: "ai_document_uids", Path: "ai.document_uids", Kind: KindKeywords, Families: 0x1, OCSF: "", OTel: "gen_ai.retrieval.documents", ECS: "", Privacy: "", Max: 1024, Doc: "retrieved documents"},
-	{ID: 123, Name: "ai_model_name", Path: "ai_model.name", Kind: KindKeyword, Families: 0x29, OCSF: "ai_model.name", OTel: "gen_ai.request.model", ECS: "gen_ai.request.model", Privacy: "", Max: 8192, Doc: "model asked for"},
-	{ID: 124, Name: "ai_model_uid", Path: "ai_model.uid", Kind: KindKeyword, Families: 0x21, OCSF: "ai_model.uid", OTel: "gen_ai.response.model", ECS: "gen_ai.response.model", Privacy: "", Max: 8192, Doc: "model that answered, or weights digest"},
-	{ID: 125, Name: "ai_model_ai_provider", Path: "ai_model.ai_provider", Kind: KindKeyword, Families: 0x21, OCSF: "ai_model.ai_provider", OTel: "gen_ai.provider.name", ECS: "gen_ai.provider.name", Privacy: "", Max: 8192, Doc: "provider"},
-	{ID: 126, Name: "ai_agent_uid", Path: "ai_agent.uid", Kind: KindKeyword, Families: 0x1, OCSF: "ai_agent.uid", OTel: "gen_ai.agent.id", ECS: "gen_ai.agent.id", Privacy: "", Max: 8192, Doc: "agent"},
-	{ID: 127, Name: "ai_agent_name", Path: "ai_agent.name", Kind: KindKeyword, Families: 0x1, OCSF: "ai_agent.name", OTel: "gen_ai.agent.name", ECS: "gen_ai.agent.name", Privacy: "", Max: 8192, Doc: "agent by name"},
-	{ID: 128, Name: "message_context_uid", Path: "message_context.uid", Kind: KindString, Families: 0x1, OCSF: "message_context.uid", OTel: "gen_ai.conversation.id", ECS: "", Privacy: "", Max: 32768, Doc: "conversation"},
-	{ID: 129, Name: "message_context_prompt_tokens", Path: "message_context.prompt_tokens", Kind: KindU32, Families: 0x1, OCSF: "message_context.prompt_tokens", OTel: "gen_ai.usage.input_tokens", ECS: "gen_ai.usage.input_tokens", Privacy: "", Max: 0, Doc: "tokens in"},
-	{ID: 130, Name: "message_context_completion_tokens", Path: "message_context.completion_tokens", Kind: KindU32, Families: 0x1, OCSF: "message_context.completion_tokens", OTel: "gen_ai.usage.output_tokens", ECS: "gen_ai.usage.output_tokens", Privacy: "", Max: 0, Doc: "tokens out"},
-	{ID: 131, Name: "message_context_total_tokens", Path: "message_context.total_tokens", Kind: KindU32, Families: 0x1, OCSF: "message_context.total_tokens", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "tokens in all"},
-	{ID: 132, Name: "message_context_prompt_text", Path: "message_context.prompt_text", Kind: KindString, Families: 0x9, OCSF: "message_context.prompt_text", OTel: "gen_ai.input.messages", ECS: "gen_ai.input.messages", Privacy: "content", Max: 8192, Doc: "text of the user's messages, cut at 8 KiB (first 6, last 2)"},
-	{ID: 133, Name: "message_context_response_text", Path: "message_context.response_text", Kind: KindString, Families: 0x1, OCSF: "message_context.response_text", OTel: "gen_ai.output.messages", ECS: "gen_ai.output.messages", Privacy: "content", Max: 8192, Doc: "text of the response, cut at 8 KiB"},
-	{ID: 134, Name: "tool_name", Path: "tool.name", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "gen_ai.tool.name", ECS: "gen_ai.tool.name", Privacy: "", Max: 8192, Doc: "tool called or offered first"},
-	{ID: 135, Name: "tool_call_uid", Path: "tool.call_uid", Kind: KindString, Families: 0x1, OCSF: "", OTel: "gen_ai.tool.call.id", ECS: "gen_ai.tool.call.id", Privacy: "", Max: 32768, Doc: "call id"},
-	{ID: 136, Name: "tool_arguments", Path: "tool.arguments", Kind: KindString, Families: 0x1, OCSF: "", OTel: "gen_ai.tool.call.arguments", ECS: "gen_ai.tool.call.arguments", Privacy: "content", Max: 8192, Doc: "arguments as JSON text, cut at 8 KiB"},
-	{ID: 137, Name: "tool_result", Path: "tool.result", Kind: KindString, Families: 0x1, OCSF: "", OTel: "gen_ai.tool.call.result", ECS: "gen_ai.tool.call.result", Privacy: "content", Max: 8192, Doc: "result as text, cut at 8 KiB"},
-	{ID: 138, Name: "mcp_method", Path: "mcp.method", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "mcp.method.name", ECS: "", Privacy: "", Max: 8192, Doc: "MCP method"},
-	{ID: 139, Name: "mcp_server", Path: "mcp.server", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "server.address", ECS: "", Privacy: "", Max: 8192, Doc: "MCP server"},
-	{ID: 140, Name: "mcp_resource_uri", Path: "mcp.resource_uri", Kind: KindString, Families: 0x1, OCSF: "", OTel: "mcp.resource.uri", ECS: "", Privacy: "", Max: 32768, Doc: "MCP resource"},
-	{ID: 141, Name: "guardrail_name", Path: "guardrail.name", Kind: KindKeyword, Families: 0x1, OCSF: "policy.name", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "guardrail that gave a verdict"},
-	{ID: 142, Name: "guardrail_target", Path: "guardrail.target", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "input, output, tool_call, retrieval, …"},
-	{ID: 143, Name: "guardrail_verdict", Path: "guardrail.verdict", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "the provider's own value"},
-	{ID: 144, Name: "guardrail_category", Path: "guardrail.category", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "what it found"},
-	{ID: 145, Name: "guardrail_score", Path: "guardrail.score", Kind: KindF32, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "its score"},
-	{ID: 146, Name: "trace_uid", Path: "trace.uid", Kind: KindString, Families: 0x9, OCSF: "trace.uid", OTel: "trace_id", ECS: "trace.id", Privacy: "", Max: 32768, Doc: "trace"},
-	{ID: 147, Name: "trace_span_uid", Path: "trace.span_uid", Kind: KindString, Families: 0x9, OCSF: "trace.span.uid", OTel: "span_id", ECS: "span.id", Privacy: "", Max: 32768, Doc: "span"},
-	{ID: 148, Name: "trace_parent_span_uid", Path: "trace.parent_span_uid", Kind: KindString, Families: 0x1, OCSF: "trace.span.parent_uid", OTel: "parent_span_id", ECS: "parent.id", Privacy: "", Max: 32768, Doc: "parent span"},
-	{ID: 149, Name: "scores", Path: "scores", Kind: KindScores, Families: 0x9, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "scores of the hub's own sensors"},
-	{ID: 150, Name: "unmapped", Path: "unmapped", Kind: KindString, Families: 0x3f, OCSF: "unmapped", OTel: "", ECS: "", Privacy: "", Max: 16384, Doc: "what the mapping did not place, as JSON text, cut at 16 KiB"},
+	{ID: 20, Name: "metadata_labels", Path: "metadata.labels", Kind: KindKeywords, Families: 0x3f, OCSF: "metadata.labels", OTel: "", ECS: "tags", Privacy: "", Max: 1024, Doc: "tags given by the source"},
+	{ID: 21, Name: "finding_info_title", Path: "finding_info.title", Kind: KindKeyword, Families: 0x1e, OCSF: "finding_info.title", OTel: "", ECS: "rule.name", Privacy: "", Max: 8192, Doc: "what another product's detection found: its rule or alert by name"},
+	{ID: 22, Name: "finding_info_uid", Path: "finding_info.uid", Kind: KindKeyword, Families: 0x1e, OCSF: "finding_info.uid", OTel: "", ECS: "rule.id", Privacy: "", Max: 8192, Doc: "its alert or rule id"},
+	{ID: 23, Name: "finding_info_types", Path: "finding_info.types", Kind: KindKeywords, Families: 0x1e, OCSF: "finding_info.types[]", OTel: "", ECS: "rule.category", Privacy: "", Max: 1024, Doc: "its categories"},
+	{ID: 24, Name: "finding_info_techniques", Path: "finding_info.techniques", Kind: KindKeywords, Families: 0x1e, OCSF: "finding_info.attacks[].technique.uid", OTel: "", ECS: "threat.technique.id", Privacy: "", Max: 1024, Doc: "ATT&CK techniques and tactics as the product names them"},
+	{ID: 25, Name: "actor_user_name", Path: "actor.user.name", Kind: KindKeyword, Families: 0x3f, OCSF: "actor.user.name", OTel: "enduser.id", ECS: "user.name", Privacy: "pii", Max: 8192, Doc: "who did it"},
+	{ID: 26, Name: "actor_user_uid", Path: "actor.user.uid", Kind: KindKeyword, Families: 0x3f, OCSF: "actor.user.uid", OTel: "", ECS: "user.id", Privacy: "pii", Max: 8192, Doc: "its id"},
+	{ID: 27, Name: "actor_user_domain", Path: "actor.user.domain", Kind: KindKeyword, Families: 0x14, OCSF: "actor.user.domain", OTel: "", ECS: "user.domain", Privacy: "", Max: 8192, Doc: "directory domain"},
+	{ID: 28, Name: "actor_user_email_addr", Path: "actor.user.email_addr", Kind: KindKeyword, Families: 0x13, OCSF: "actor.user.email_addr", OTel: "", ECS: "user.email", Privacy: "pii", Max: 8192, Doc: "mail address"},
+	{ID: 29, Name: "actor_user_groups", Path: "actor.user.groups", Kind: KindKeywords, Families: 0x12, OCSF: "actor.user.groups[].name", OTel: "", ECS: "user.roles", Privacy: "", Max: 1024, Doc: "groups"},
+	{ID: 30, Name: "actor_user_org", Path: "actor.user.org", Kind: KindKeyword, Families: 0x13, OCSF: "actor.user.org.name", OTel: "", ECS: "organization.name", Privacy: "", Max: 8192, Doc: "team or organisation"},
+	{ID: 31, Name: "actor_user_credential_uid", Path: "actor.user.credential_uid", Kind: KindKeyword, Families: 0x3b, OCSF: "actor.user.credential_uid", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "id or hash of the API key or token, never the key"},
+	{ID: 32, Name: "actor_user_end_user", Path: "actor.user.end_user", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "enduser.pseudo.id", ECS: "", Privacy: "pii", Max: 8192, Doc: "the application's end user, as the caller claims (attacker-controlled)"},
+	{ID: 33, Name: "actor_session_uid", Path: "actor.session.uid", Kind: KindString, Families: 0x17, OCSF: "actor.session.uid", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "session or logon id"},
+	{ID: 34, Name: "actor_app_name", Path: "actor.app_name", Kind: KindKeyword, Families: 0x3f, OCSF: "actor.app_name", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "client application"},
+	{ID: 35, Name: "actor_impersonated_by", Path: "actor.impersonated_by", Kind: KindKeyword, Families: 0x2, OCSF: "", OTel: "", ECS: "", Privacy: "pii", Max: 8192, Doc: "the identity that impersonates actor.user"},
+	{ID: 36, Name: "actor_process_pid", Path: "actor.process.pid", Kind: KindU32, Families: 0xc, OCSF: "actor.process.pid", OTel: "", ECS: "process.pid", Privacy: "", Max: 0, Doc: "acting process"},
+	{ID: 37, Name: "actor_process_uid", Path: "actor.process.uid", Kind: KindString, Families: 0xc, OCSF: "actor.process.uid", OTel: "", ECS: "process.entity_id", Privacy: "", Max: 32768, Doc: "acting process, unique id"},
+	{ID: 38, Name: "actor_process_name", Path: "actor.process.name", Kind: KindKeyword, Families: 0xc, OCSF: "actor.process.name", OTel: "", ECS: "process.name", Privacy: "", Max: 8192, Doc: "acting process, file name"},
+	{ID: 39, Name: "actor_process_path", Path: "actor.process.path", Kind: KindKeyword, Families: 0xc, OCSF: "actor.process.file.path", OTel: "", ECS: "process.executable", Privacy: "", Max: 8192, Doc: "acting process, full path"},
+	{ID: 40, Name: "actor_process_cmd_line", Path: "actor.process.cmd_line", Kind: KindKeyword, Families: 0xc, OCSF: "actor.process.cmd_line", OTel: "", ECS: "process.command_line", Privacy: "", Max: 8192, Doc: "acting process, command line"},
+	{ID: 41, Name: "user_name", Path: "user.name", Kind: KindKeyword, Families: 0x16, OCSF: "user.name", OTel: "", ECS: "user.target.name", Privacy: "pii", Max: 8192, Doc: "the user or account acted upon: who logs on, whose account changes"},
+	{ID: 42, Name: "user_uid", Path: "user.uid", Kind: KindKeyword, Families: 0x16, OCSF: "user.uid", OTel: "", ECS: "user.target.id", Privacy: "pii", Max: 8192, Doc: "its id"},
+	{ID: 43, Name: "user_domain", Path: "user.domain", Kind: KindKeyword, Families: 0x14, OCSF: "user.domain", OTel: "", ECS: "user.target.domain", Privacy: "", Max: 8192, Doc: "its directory domain"},
+	{ID: 44, Name: "logon_type", Path: "logon_type", Kind: KindKeyword, Families: 0x14, OCSF: "logon_type", OTel: "", ECS: "winlog.logon.type", Privacy: "", Max: 8192, Doc: "how: Network, Interactive, RemoteInteractive, publickey, …"},
+	{ID: 45, Name: "src_endpoint_ip", Path: "src_endpoint.ip", Kind: KindIP, Families: 0x3f, OCSF: "src_endpoint.ip", OTel: "client.address", ECS: "source.ip", Privacy: "pii", Max: 0, Doc: "client address (IPv4 as mapped IPv6); absent reads as \"\" in rules"},
+	{ID: 46, Name: "src_endpoint_port", Path: "src_endpoint.port", Kind: KindU16, Families: 0x1e, OCSF: "src_endpoint.port", OTel: "", ECS: "source.port", Privacy: "", Max: 0, Doc: "client port"},
+	{ID: 47, Name: "src_endpoint_hostname", Path: "src_endpoint.hostname", Kind: KindKeyword, Families: 0x1c, OCSF: "src_endpoint.hostname", OTel: "", ECS: "source.domain", Privacy: "", Max: 8192, Doc: "client host name"},
+	{ID: 48, Name: "dst_endpoint_ip", Path: "dst_endpoint.ip", Kind: KindIP, Families: 0xd, OCSF: "dst_endpoint.ip", OTel: "server.address", ECS: "destination.ip", Privacy: "", Max: 0, Doc: "server address"},
+	{ID: 49, Name: "dst_endpoint_port", Path: "dst_endpoint.port", Kind: KindU16, Families: 0xd, OCSF: "dst_endpoint.port", OTel: "server.port", ECS: "destination.port", Privacy: "", Max: 0, Doc: "server port"},
+	{ID: 50, Name: "dst_endpoint_hostname", Path: "dst_endpoint.hostname", Kind: KindKeyword, Families: 0xf, OCSF: "dst_endpoint.hostname", OTel: "server.address", ECS: "destination.domain", Privacy: "", Max: 8192, Doc: "server host name or upstream"},
+	{ID: 51, Name: "connection_info_protocol_name", Path: "connection_info.protocol_name", Kind: KindKeyword, Families: 0xc, OCSF: "connection_info.protocol_name", OTel: "", ECS: "network.transport", Privacy: "", Max: 8192, Doc: "tcp, udp, …"},
+	{ID: 52, Name: "connection_info_direction_id", Path: "connection_info.direction_id", Kind: KindU8, Families: 0xc, OCSF: "connection_info.direction_id", OTel: "", ECS: "network.direction", Privacy: "", Max: 0, Doc: "1 inbound 2 outbound 3 lateral"},
+	{ID: 53, Name: "traffic_bytes_out", Path: "traffic.bytes_out", Kind: KindU64, Families: 0xc, OCSF: "traffic.bytes_out", OTel: "", ECS: "source.bytes", Privacy: "", Max: 0, Doc: "bytes from the client to the server"},
+	{ID: 54, Name: "traffic_bytes_in", Path: "traffic.bytes_in", Kind: KindU64, Families: 0xc, OCSF: "traffic.bytes_in", OTel: "", ECS: "destination.bytes", Privacy: "", Max: 0, Doc: "bytes from the server to the client"},
+	{ID: 55, Name: "device_hostname", Path: "device.hostname", Kind: KindKeyword, Families: 0x3f, OCSF: "device.hostname", OTel: "host.name", ECS: "host.name", Privacy: "", Max: 8192, Doc: "machine the record is about"},
+	{ID: 56, Name: "device_ip", Path: "device.ip", Kind: KindIP, Families: 0x14, OCSF: "device.ip", OTel: "", ECS: "host.ip", Privacy: "", Max: 0, Doc: "its address"},
+	{ID: 57, Name: "cloud_account", Path: "cloud.account", Kind: KindKeyword, Families: 0x3f, OCSF: "cloud.account.uid", OTel: "cloud.account.id", ECS: "cloud.account.id", Privacy: "", Max: 8192, Doc: "cloud account, subscription or project"},
+	{ID: 58, Name: "cloud_region", Path: "cloud.region", Kind: KindKeyword, Families: 0x3f, OCSF: "cloud.region", OTel: "cloud.region", ECS: "cloud.region", Privacy: "", Max: 8192, Doc: "its region"},
+	{ID: 59, Name: "service_name", Path: "service.name", Kind: KindKeyword, Families: 0x2b, OCSF: "message_context.service.name", OTel: "service.name", ECS: "service.name", Privacy: "", Max: 8192, Doc: "service or deployment that emitted the record"},
+	{ID: 60, Name: "container_image", Path: "container.image", Kind: KindKeyword, Families: 0x7, OCSF: "container.image.name", OTel: "container.image.name", ECS: "container.image.name", Privacy: "", Max: 8192, Doc: "container image"},
+	{ID: 61, Name: "container_uid", Path: "container.uid", Kind: KindKeyword, Families: 0x4, OCSF: "container.uid", OTel: "container.id", ECS: "container.id", Privacy: "", Max: 8192, Doc: "container id"},
+	{ID: 62, Name: "container_name", Path: "container.name", Kind: KindKeyword, Families: 0x6, OCSF: "container.name", OTel: "container.name", ECS: "container.name", Privacy: "", Max: 8192, Doc: "container"},
+	{ID: 63, Name: "k8s_cluster", Path: "k8s.cluster", Kind: KindKeyword, Families: 0x7, OCSF: "", OTel: "k8s.cluster.name", ECS: "orchestrator.cluster.name", Privacy: "", Max: 8192, Doc: "cluster"},
+	{ID: 64, Name: "k8s_namespace", Path: "k8s.namespace", Kind: KindKeyword, Families: 0x7, OCSF: "", OTel: "k8s.namespace.name", ECS: "orchestrator.namespace", Privacy: "", Max: 8192, Doc: "namespace"},
+	{ID: 65, Name: "k8s_pod", Path: "k8s.pod", Kind: KindKeyword, Families: 0x7, OCSF: "", OTel: "k8s.pod.name", ECS: "orchestrator.resource.name", Privacy: "", Max: 8192, Doc: "pod"},
+	{ID: 66, Name: "api_operation", Path: "api.operation", Kind: KindKeyword, Families: 0x23, OCSF: "api.operation", OTel: "", ECS: "event.action", Privacy: "", Max: 8192, Doc: "verb or method of the API"},
+	{ID: 67, Name: "api_service", Path: "api.service", Kind: KindKeyword, Families: 0x23, OCSF: "api.service.name", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "API, group or service called"},
+	{ID: 68, Name: "api_version", Path: "api.version", Kind: KindKeyword, Families: 0x2, OCSF: "api.version", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "API version"},
+	{ID: 69, Name: "api_response_code", Path: "api.response.code", Kind: KindU16, Families: 0x23, OCSF: "api.response.code", OTel: "", ECS: "http.response.status_code", Privacy: "", Max: 0, Doc: "response code"},
+	{ID: 70, Name: "api_response_message", Path: "api.response.message", Kind: KindString, Families: 0x2, OCSF: "api.response.message", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "reason in the response"},
+	{ID: 71, Name: "resource_type", Path: "resource.type", Kind: KindKeyword, Families: 0x22, OCSF: "resources[].type", OTel: "", ECS: "orchestrator.resource.type", Privacy: "", Max: 8192, Doc: "kind of object acted upon, with the subresource (pods/exec)"},
+	{ID: 72, Name: "resource_name", Path: "resource.name", Kind: KindKeyword, Families: 0x22, OCSF: "resources[].name", OTel: "", ECS: "orchestrator.resource.name", Privacy: "", Max: 8192, Doc: "its name"},
+	{ID: 73, Name: "resource_namespace", Path: "resource.namespace", Kind: KindKeyword, Families: 0x22, OCSF: "resources[].namespace", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "its namespace, project or bucket"},
+	{ID: 74, Name: "resource_uid", Path: "resource.uid", Kind: KindString, Families: 0x22, OCSF: "resources[].uid", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "its unique id"},
+	{ID: 75, Name: "resource_data", Path: "resource.data", Kind: KindString, Families: 0x22, OCSF: "resources[].data", OTel: "", ECS: "", Privacy: "content", Max: 16384, Doc: "request object as JSON text, cut at 16 KiB"},
+	{ID: 76, Name: "authorization_decision", Path: "authorization.decision", Kind: KindKeyword, Families: 0x12, OCSF: "authorizations[].decision", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "allow or forbid"},
+	{ID: 77, Name: "authorization_reason", Path: "authorization.reason", Kind: KindString, Families: 0x12, OCSF: "authorizations[].policy.desc", OTel: "", ECS: "", Privacy: "", Max: 32768, Doc: "why"},
+	{ID: 78, Name: "http_request_method", Path: "http_request.method", Kind: KindKeyword, Families: 0xb, OCSF: "http_request.http_method", OTel: "http.request.method", ECS: "http.request.method", Privacy: "", Max: 8192, Doc: "HTTP method"},
+	{ID: 79, Name: "http_request_path", Path: "http_request.path", Kind: KindKeyword, Families: 0xb, OCSF: "http_request.url.path", OTel: "url.path", ECS: "url.path", Privacy: "", Max: 2048, Doc: "URL path"},
+	{ID: 80, Name: "http_request_query", Path: "http_request.query", Kind: KindString, Families: 0xa, OCSF: "http_request.url.query_string", OTel: "url.query", ECS: "url.query", Privacy: "", Max: 32768, Doc: "URL query"},
+	{ID: 81, Name: "http_request_hostname", Path: "http_request.hostname", Kind: KindKeyword, Families: 0xb, OCSF: "http_request.url.hostname", OTel: "", ECS: "url.domain", Privacy: "", Max: 8192, Doc: "Host header"},
+	{ID: 82, Name: "http_request_user_agent", Path: "http_request.user_agent", Kind: KindKeyword, Families: 0xb, OCSF: "http_request.user_agent", OTel: "user_agent.original", ECS: "user_agent.original", Privacy: "", Max: 1024, Doc: "User-Agent"},
+	{ID: 83, Name: "http_request_referrer", Path: "http_request.referrer", Kind: KindString, Families: 0x8, OCSF: "http_request.referrer", OTel: "", ECS: "http.request.referrer", Privacy: "", Max: 32768, Doc: "Referer"},
+	{ID: 84, Name: "http_request_version", Path: "http_request.version", Kind: KindKeyword, Families: 0x8, OCSF: "http_request.version", OTel: "", ECS: "http.version", Privacy: "", Max: 8192, Doc: "protocol version"},
+	{ID: 85, Name: "http_request_length", Path: "http_request.length", Kind: KindU32, Families: 0x8, OCSF: "http_request.length", OTel: "", ECS: "http.request.bytes", Privacy: "", Max: 0, Doc: "bytes"},
+	{ID: 86, Name: "http_request_forwarded_for", Path: "http_request.forwarded_for", Kind: KindString, Families: 0x9, OCSF: "http_request.x_forwarded_for[]", OTel: "", ECS: "", Privacy: "pii", Max: 32768, Doc: "X-Forwarded-For as received (attacker-controlled)"},
+	{ID: 87, Name: "http_response_code", Path: "http_response.code", Kind: KindU16, Families: 0x9, OCSF: "http_response.code", OTel: "http.response.status_code", ECS: "http.response.status_code", Privacy: "", Max: 0, Doc: "HTTP status"},
+	{ID: 88, Name: "http_response_length", Path: "http_response.length", Kind: KindU32, Families: 0x8, OCSF: "http_response.length", OTel: "", ECS: "http.response.bytes", Privacy: "", Max: 0, Doc: "bytes"},
+	{ID: 89, Name: "tls_version", Path: "tls.version", Kind: KindKeyword, Families: 0x8, OCSF: "tls.version", OTel: "", ECS: "tls.version", Privacy: "", Max: 8192, Doc: "TLS version"},
+	{ID: 90, Name: "tls_sni", Path: "tls.sni", Kind: KindKeyword, Families: 0x8, OCSF: "tls.sni", OTel: "tls.client.server_name", ECS: "tls.client.server_name", Privacy: "", Max: 8192, Doc: "server name the client asked for"},
+	{ID: 91, Name: "tls_ja4", Path: "tls.ja4", Kind: KindKeyword, Families: 0x8, OCSF: "ja4_fingerprint_list[].value", OTel: "", ECS: "tls.client.ja3", Privacy: "", Max: 8192, Doc: "fingerprint of the client: JA4, else JA3"},
+	{ID: 92, Name: "dns_query", Path: "dns.query", Kind: KindString, Families: 0xc, OCSF: "query.hostname", OTel: "", ECS: "dns.question.name", Privacy: "", Max: 32768, Doc: "name asked for"},
+	{ID: 93, Name: "dns_type", Path: "dns.type", Kind: KindKeyword, Families: 0xc, OCSF: "query.type", OTel: "", ECS: "dns.question.type", Privacy: "", Max: 8192, Doc: "A, AAAA, TXT, …"},
+	{ID: 94, Name: "dns_answers", Path: "dns.answers", Kind: KindString, Families: 0xc, OCSF: "answers[].rdata", OTel: "", ECS: "dns.answers", Privacy: "", Max: 32768, Doc: "answers as text"},
+	{ID: 95, Name: "process_pid", Path: "process.pid", Kind: KindU32, Families: 0x4, OCSF: "process.pid", OTel: "", ECS: "process.pid", Privacy: "", Max: 0, Doc: "the process started, stopped, opened or injected"},
+	{ID: 96, Name: "process_uid", Path: "process.uid", Kind: KindString, Families: 0x4, OCSF: "process.uid", OTel: "", ECS: "process.entity_id", Privacy: "", Max: 32768, Doc: "unique id"},
+	{ID: 97, Name: "process_name", Path: "process.name", Kind: KindKeyword, Families: 0x4, OCSF: "process.name", OTel: "", ECS: "process.name", Privacy: "", Max: 8192, Doc: "file name"},
+	{ID: 98, Name: "process_path", Path: "process.path", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.path", OTel: "", ECS: "process.executable", Privacy: "", Max: 8192, Doc: "full path"},
+	{ID: 99, Name: "process_cmd_line", Path: "process.cmd_line", Kind: KindKeyword, Families: 0x4, OCSF: "process.cmd_line", OTel: "", ECS: "process.command_line", Privacy: "", Max: 8192, Doc: "command line"},
+	{ID: 100, Name: "process_working_directory", Path: "process.working_directory", Kind: KindKeyword, Families: 0x4, OCSF: "process.working_directory", OTel: "", ECS: "process.working_directory", Privacy: "", Max: 8192, Doc: "working directory"},
+	{ID: 101, Name: "process_integrity", Path: "process.integrity", Kind: KindKeyword, Families: 0x4, OCSF: "process.integrity", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "integrity level"},
+	{ID: 102, Name: "process_original_file_name", Path: "process.original_file_name", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.internal_name", OTel: "", ECS: "process.pe.original_file_name", Privacy: "", Max: 8192, Doc: "name in the version resource"},
+	{ID: 103, Name: "process_product", Path: "process.product", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.product.name", OTel: "", ECS: "process.pe.product", Privacy: "", Max: 8192, Doc: "product in the version resource"},
+	{ID: 104, Name: "process_company", Path: "process.company", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.company_name", OTel: "", ECS: "process.pe.company", Privacy: "", Max: 8192, Doc: "company in the version resource"},
+	{ID: 105, Name: "process_description", Path: "process.description", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.desc", OTel: "", ECS: "process.pe.description", Privacy: "", Max: 8192, Doc: "description in the version resource"},
+	{ID: 106, Name: "process_hashes", Path: "process.hashes", Kind: KindKeyword, Families: 0x4, OCSF: "process.file.hashes[]", OTel: "", ECS: "process.hash", Privacy: "", Max: 8192, Doc: "hashes as the source writes them (SHA256=…,IMPHASH=…)"},
+	{ID: 107, Name: "process_granted_access", Path: "process.granted_access", Kind: KindKeyword, Families: 0x4, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "access mask asked for"},
+	{ID: 108, Name: "process_call_trace", Path: "process.call_trace", Kind: KindKeyword, Families: 0x4, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 4096, Doc: "call stack of an access"},
+	{ID: 109, Name: "process_parent_process_pid", Path: "process.parent_process.pid", Kind: KindU32, Families: 0x4, OCSF: "process.parent_process.pid", OTel: "", ECS: "process.parent.pid", Privacy: "", Max: 0, Doc: "parent"},
+	{ID: 110, Name: "process_parent_process_uid", Path: "process.parent_process.uid", Kind: KindString, Families: 0x4, OCSF: "process.parent_process.uid", OTel: "", ECS: "process.parent.entity_id", Privacy: "", Max: 32768, Doc: "parent, unique id"},
+	{ID: 111, Name: "process_parent_process_name", Path: "process.parent_process.name", Kind: KindKeyword, Families: 0x4, OCSF: "process.parent_process.name", OTel: "", ECS: "process.parent.name", Privacy: "", Max: 8192, Doc: "parent, file name"},
+	{ID: 112, Name: "process_parent_process_path", Path: "process.parent_process.path", Kind: KindKeyword, Families: 0x4, OCSF: "process.parent_process.file.path", OTel: "", ECS: "process.parent.executable", Privacy: "", Max: 8192, Doc: "parent, full path"},
+	{ID: 113, Name: "process_parent_process_cmd_line", Path: "process.parent_process.cmd_line", Kind: KindKeyword, Families: 0x4, OCSF: "process.parent_process.cmd_line", OTel: "", ECS: "process.parent.command_line", Privacy: "", Max: 8192, Doc: "parent, command line"},
+	{ID: 114, Name: "script_content", Path: "script.content", Kind: KindString, Families: 0x4, OCSF: "script.script_content", OTel: "", ECS: "powershell.file.script_block_text", Privacy: "", Max: 16384, Doc: "script that ran, cut at 16 KiB"},
+	{ID: 115, Name: "file_path", Path: "file.path", Kind: KindKeyword, Families: 0x2c, OCSF: "file.path", OTel: "", ECS: "file.path", Privacy: "", Max: 8192, Doc: "file, pipe or artefact"},
+	{ID: 116, Name: "file_name", Path: "file.name", Kind: KindKeyword, Families: 0x2c, OCSF: "file.name", OTel: "", ECS: "file.name", Privacy: "", Max: 8192, Doc: "file name"},
+	{ID: 117, Name: "file_hashes", Path: "file.hashes", Kind: KindKeyword, Families: 0x2c, OCSF: "file.hashes[]", OTel: "", ECS: "file.hash", Privacy: "", Max: 8192, Doc: "hashes as the source writes them"},
+	{ID: 118, Name: "file_size", Path: "file.size", Kind: KindU64, Families: 0x2c, OCSF: "file.size", OTel: "", ECS: "file.size", Privacy: "", Max: 0, Doc: "bytes"},
+	{ID: 119, Name: "file_signed", Path: "file.signed", Kind: KindKeyword, Families: 0x4, OCSF: "", OTel: "", ECS: "file.code_signature.exists", Privacy: "", Max: 8192, Doc: "true or false as the source says"},
+	{ID: 120, Name: "file_signature", Path: "file.signature", Kind: KindKeyword, Families: 0x4, OCSF: "file.signature.certificate.subject", OTel: "", ECS: "file.code_signature.subject_name", Privacy: "", Max: 8192, Doc: "signer"},
+	{ID: 121, Name: "reg_key_path", Path: "reg_key.path", Kind: KindKeyword, Families: 0x4, OCSF: "win.reg_key.path", OTel: "", ECS: "registry.path", Privacy: "", Max: 8192, Doc: "registry key or value path"},
+	{ID: 122, Name: "reg_value_data", Path: "reg_value.data", Kind: KindKeyword, Families: 0x4, OCSF: "win.reg_value.data", OTel: "", ECS: "registry.data.strings", Privacy: "", Max: 8192, Doc: "value written"},
+	{ID: 123, Name: "database_name", Path: "database.name", Kind: KindKeyword, Families: 0x21, OCSF: "database.name", OTel: "gen_ai.data_source.id", ECS: "", Privacy: "", Max: 8192, Doc: "database, vector store or registry"},
+	{ID: 124, Name: "database_type_id", Path: "database.type_id", Kind: KindU8, Families: 0x21, OCSF: "database.type_id", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "7 vector, 8 knowledge graph"},
+	{ID: 125, Name: "query_info_query_string", Path: "query_info.query_string", Kind: KindString, Families: 0x21, OCSF: "query_info.query_string", OTel: "gen_ai.retrieval.query.text", ECS: "", Privacy: "content", Max: 32768, Doc: "query text"},
+	{ID: 126, Name: "ai_operation", Path: "ai.operation", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "gen_ai.operation.name", ECS: "gen_ai.operation.name", Privacy: "", Max: 8192, Doc: "chat, text_completion, embeddings, retrieval, execute_tool, invoke_agent, …"},
+	{ID: 127, Name: "ai_model_group", Path: "ai.model_group", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "alias asked of the gateway"},
+	{ID: 128, Name: "ai_api_base", Path: "ai.api_base", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "upstream that served it"},
+	{ID: 129, Name: "ai_response_uid", Path: "ai.response_uid", Kind: KindString, Families: 0x1, OCSF: "", OTel: "gen_ai.response.id", ECS: "gen_ai.response.id", Privacy: "", Max: 32768, Doc: "response id"},
+	{ID: 130, Name: "ai_finish_reason", Path: "ai.finish_reason", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "gen_ai.response.finish_reasons", ECS: "gen_ai.response.finish_reasons", Privacy: "", Max: 8192, Doc: "why generation stopped (first choice)"},
+	{ID: 131, Name: "ai_stream", Path: "ai.stream", Kind: KindBool, Families: 0x1, OCSF: "", OTel: "gen_ai.request.stream", ECS: "", Privacy: "", Max: 0, Doc: "streamed response"},
+	{ID: 132, Name: "ai_cache_hit", Path: "ai.cache_hit", Kind: KindBool, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "answered from the gateway's cache"},
+	{ID: 133, Name: "ai_max_tokens", Path: "ai.max_tokens", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "gen_ai.request.max_tokens", ECS: "gen_ai.request.max_tokens", Privacy: "", Max: 0, Doc: "limit asked for"},
+	{ID: 134, Name: "ai_cached_tokens", Path: "ai.cached_tokens", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "gen_ai.usage.cache_read.input_tokens", ECS: "", Privacy: "", Max: 0, Doc: "prompt tokens read from cache"},
+	{ID: 135, Name: "ai_reasoning_tokens", Path: "ai.reasoning_tokens", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "gen_ai.usage.reasoning.output_tokens", ECS: "", Privacy: "", Max: 0, Doc: "tokens spent thinking"},
+	{ID: 136, Name: "ai_cost", Path: "ai.cost", Kind: KindF64, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "US dollars"},
+	{ID: 137, Name: "ai_time_to_first_token", Path: "ai.time_to_first_token", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "gen_ai.response.time_to_first_chunk", ECS: "", Privacy: "", Max: 0, Doc: "milliseconds"},
+	{ID: 138, Name: "ai_message_count", Path: "ai.message_count", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "messages in the request"},
+	{ID: 139, Name: "ai_prompt_length", Path: "ai.prompt_length", Kind: KindU32, Families: 0x9, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "bytes of the prompt before cutting"},
+	{ID: 140, Name: "ai_response_length", Path: "ai.response_length", Kind: KindU32, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "bytes of the response before cutting"},
+	{ID: 141, Name: "ai_system_text", Path: "ai.system_text", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "gen_ai.system_instructions", ECS: "gen_ai.system_instructions", Privacy: "content", Max: 4096, Doc: "system instructions, cut at 4 KiB"},
+	{ID: 142, Name: "ai_document_uids", Path: "ai.document_uids", Kind: KindKeywords, Families: 0x1, OCSF: "", OTel: "gen_ai.retrieval.documents", ECS: "", Privacy: "", Max: 1024, Doc: "retrieved documents"},
+	{ID: 143, Name: "ai_model_name", Path: "ai_model.name", Kind: KindKeyword, Families: 0x29, OCSF: "ai_model.name", OTel: "gen_ai.request.model", ECS: "gen_ai.request.model", Privacy: "", Max: 8192, Doc: "model asked for"},
+	{ID: 144, Name: "ai_model_uid", Path: "ai_model.uid", Kind: KindKeyword, Families: 0x21, OCSF: "ai_model.uid", OTel: "gen_ai.response.model", ECS: "gen_ai.response.model", Privacy: "", Max: 8192, Doc: "model that answered, or weights digest"},
+	{ID: 145, Name: "ai_model_ai_provider", Path: "ai_model.ai_provider", Kind: KindKeyword, Families: 0x21, OCSF: "ai_model.ai_provider", OTel: "gen_ai.provider.name", ECS: "gen_ai.provider.name", Privacy: "", Max: 8192, Doc: "provider"},
+	{ID: 146, Name: "ai_agent_uid", Path: "ai_agent.uid", Kind: KindKeyword, Families: 0x1, OCSF: "ai_agent.uid", OTel: "gen_ai.agent.id", ECS: "gen_ai.agent.id", Privacy: "", Max: 8192, Doc: "agent"},
+	{ID: 147, Name: "ai_agent_name", Path: "ai_agent.name", Kind: KindKeyword, Families: 0x5, OCSF: "ai_agent.name", OTel: "gen_ai.agent.name", ECS: "gen_ai.agent.name", Privacy: "", Max: 8192, Doc: "agent by name"},
+	{ID: 148, Name: "message_context_uid", Path: "message_context.uid", Kind: KindString, Families: 0x1, OCSF: "message_context.uid", OTel: "gen_ai.conversation.id", ECS: "", Privacy: "", Max: 32768, Doc: "conversation"},
+	{ID: 149, Name: "message_context_prompt_tokens", Path: "message_context.prompt_tokens", Kind: KindU32, Families: 0x1, OCSF: "message_context.prompt_tokens", OTel: "gen_ai.usage.input_tokens", ECS: "gen_ai.usage.input_tokens", Privacy: "", Max: 0, Doc: "tokens in"},
+	{ID: 150, Name: "message_context_completion_tokens", Path: "message_context.completion_tokens", Kind: KindU32, Families: 0x1, OCSF: "message_context.completion_tokens", OTel: "gen_ai.usage.output_tokens", ECS: "gen_ai.usage.output_tokens", Privacy: "", Max: 0, Doc: "tokens out"},
+	{ID: 151, Name: "message_context_total_tokens", Path: "message_context.total_tokens", Kind: KindU32, Families: 0x1, OCSF: "message_context.total_tokens", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "tokens in all"},
+	{ID: 152, Name: "message_context_prompt_text", Path: "message_context.prompt_text", Kind: KindString, Families: 0x9, OCSF: "message_context.prompt_text", OTel: "gen_ai.input.messages", ECS: "gen_ai.input.messages", Privacy: "content", Max: 8192, Doc: "text of the user's messages, cut at 8 KiB (first 6, last 2)"},
+	{ID: 153, Name: "message_context_response_text", Path: "message_context.response_text", Kind: KindString, Families: 0x1, OCSF: "message_context.response_text", OTel: "gen_ai.output.messages", ECS: "gen_ai.output.messages", Privacy: "content", Max: 8192, Doc: "text of the response, cut at 8 KiB"},
+	{ID: 154, Name: "tool_name", Path: "tool.name", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "gen_ai.tool.name", ECS: "gen_ai.tool.name", Privacy: "", Max: 8192, Doc: "tool called or offered first"},
+	{ID: 155, Name: "tool_call_uid", Path: "tool.call_uid", Kind: KindString, Families: 0x1, OCSF: "", OTel: "gen_ai.tool.call.id", ECS: "gen_ai.tool.call.id", Privacy: "", Max: 32768, Doc: "call id"},
+	{ID: 156, Name: "tool_arguments", Path: "tool.arguments", Kind: KindString, Families: 0x1, OCSF: "", OTel: "gen_ai.tool.call.arguments", ECS: "gen_ai.tool.call.arguments", Privacy: "content", Max: 8192, Doc: "arguments as JSON text, cut at 8 KiB"},
+	{ID: 157, Name: "tool_result", Path: "tool.result", Kind: KindString, Families: 0x1, OCSF: "", OTel: "gen_ai.tool.call.result", ECS: "gen_ai.tool.call.result", Privacy: "content", Max: 8192, Doc: "result as text, cut at 8 KiB"},
+	{ID: 158, Name: "mcp_method", Path: "mcp.method", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "mcp.method.name", ECS: "", Privacy: "", Max: 8192, Doc: "MCP method"},
+	{ID: 159, Name: "mcp_server", Path: "mcp.server", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "server.address", ECS: "", Privacy: "", Max: 8192, Doc: "MCP server"},
+	{ID: 160, Name: "mcp_resource_uri", Path: "mcp.resource_uri", Kind: KindString, Families: 0x1, OCSF: "", OTel: "mcp.resource.uri", ECS: "", Privacy: "", Max: 32768, Doc: "MCP resource"},
+	{ID: 161, Name: "guardrail_name", Path: "guardrail.name", Kind: KindKeyword, Families: 0x1, OCSF: "policy.name", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "guardrail that gave a verdict"},
+	{ID: 162, Name: "guardrail_target", Path: "guardrail.target", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "input, output, tool_call, retrieval, …"},
+	{ID: 163, Name: "guardrail_verdict", Path: "guardrail.verdict", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "the provider's own value"},
+	{ID: 164, Name: "guardrail_category", Path: "guardrail.category", Kind: KindKeyword, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "what it found"},
+	{ID: 165, Name: "guardrail_score", Path: "guardrail.score", Kind: KindF32, Families: 0x1, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "its score"},
+	{ID: 166, Name: "trace_uid", Path: "trace.uid", Kind: KindString, Families: 0x9, OCSF: "trace.uid", OTel: "trace_id", ECS: "trace.id", Privacy: "", Max: 32768, Doc: "trace"},
+	{ID: 167, Name: "trace_span_uid", Path: "trace.span_uid", Kind: KindString, Families: 0x9, OCSF: "trace.span.uid", OTel: "span_id", ECS: "span.id", Privacy: "", Max: 32768, Doc: "span"},
+	{ID: 168, Name: "trace_parent_span_uid", Path: "trace.parent_span_uid", Kind: KindString, Families: 0x1, OCSF: "trace.span.parent_uid", OTel: "parent_span_id", ECS: "parent.id", Privacy: "", Max: 32768, Doc: "parent span"},
+	{ID: 169, Name: "scores", Path: "scores", Kind: KindScores, Families: 0x9, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "scores of the hub's own sensors"},
+	{ID: 170, Name: "unmapped", Path: "unmapped", Kind: KindString, Families: 0x3f, OCSF: "unmapped", OTel: "", ECS: "", Privacy: "", Max: 16384, Doc: "what the mapping did not place, as JSON text, cut at 16 KiB"},
 }
 
 // The OCSF classes.

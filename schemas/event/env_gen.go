@@ -12,10 +12,11 @@ type Env struct {
 		AppName        string `expr:"app_name"`
 		ImpersonatedBy string `expr:"impersonated_by"`
 		Process        struct {
-			Name string `expr:"name"`
-			Path string `expr:"path"`
-			PID  int    `expr:"pid"`
-			UID  string `expr:"uid"`
+			CmdLine string `expr:"cmd_line"`
+			Name    string `expr:"name"`
+			Path    string `expr:"path"`
+			PID     int    `expr:"pid"`
+			UID     string `expr:"uid"`
 		} `expr:"process"`
 		Session struct {
 			UID string `expr:"uid"`
@@ -72,13 +73,19 @@ type Env struct {
 		Decision string `expr:"decision"`
 		Reason   string `expr:"reason"`
 	} `expr:"authorization"`
-	ClassUID       int `expr:"class_uid"`
+	ClassUID int `expr:"class_uid"`
+	Cloud    struct {
+		Account string `expr:"account"`
+		Region  string `expr:"region"`
+	} `expr:"cloud"`
 	ConnectionInfo struct {
 		DirectionID  int    `expr:"direction_id"`
 		ProtocolName string `expr:"protocol_name"`
 	} `expr:"connection_info"`
 	Container struct {
 		Image string `expr:"image"`
+		Name  string `expr:"name"`
+		UID   string `expr:"uid"`
 	} `expr:"container"`
 	Database struct {
 		Name   string `expr:"name"`
@@ -92,6 +99,7 @@ type Env struct {
 	DNS           struct {
 		Answers string `expr:"answers"`
 		Query   string `expr:"query"`
+		Type    string `expr:"type"`
 	} `expr:"dns"`
 	DstEndpoint struct {
 		Hostname string `expr:"hostname"`
@@ -106,7 +114,14 @@ type Env struct {
 		Path      string `expr:"path"`
 		Signature string `expr:"signature"`
 		Signed    string `expr:"signed"`
+		Size      int    `expr:"size"`
 	} `expr:"file"`
+	FindingInfo struct {
+		Techniques []string `expr:"techniques"`
+		Title      string   `expr:"title"`
+		Types      []string `expr:"types"`
+		UID        string   `expr:"uid"`
+	} `expr:"finding_info"`
 	Guardrail struct {
 		Category string  `expr:"category"`
 		Name     string  `expr:"name"`
@@ -134,7 +149,8 @@ type Env struct {
 		Namespace string `expr:"namespace"`
 		Pod       string `expr:"pod"`
 	} `expr:"k8s"`
-	MCP struct {
+	LogonType string `expr:"logon_type"`
+	MCP       struct {
 		Method      string `expr:"method"`
 		ResourceUri string `expr:"resource_uri"`
 		Server      string `expr:"server"`
@@ -195,7 +211,10 @@ type Env struct {
 		Type      string `expr:"type"`
 		UID       string `expr:"uid"`
 	} `expr:"resource"`
-	Scores  map[string]float64 `expr:"scores"`
+	Scores map[string]float64 `expr:"scores"`
+	Script struct {
+		Content string `expr:"content"`
+	} `expr:"script"`
 	Service struct {
 		Name string `expr:"name"`
 	} `expr:"service"`
@@ -212,6 +231,8 @@ type Env struct {
 	Time         int    `expr:"time"`
 	TimeQuality  string `expr:"time_quality"`
 	TLS          struct {
+		Ja4     string `expr:"ja4"`
+		Sni     string `expr:"sni"`
 		Version string `expr:"version"`
 	} `expr:"tls"`
 	Tool struct {
@@ -225,5 +246,14 @@ type Env struct {
 		SpanUID       string `expr:"span_uid"`
 		UID           string `expr:"uid"`
 	} `expr:"trace"`
+	Traffic struct {
+		BytesIn  int `expr:"bytes_in"`
+		BytesOut int `expr:"bytes_out"`
+	} `expr:"traffic"`
 	Unmapped string `expr:"unmapped"`
+	User     struct {
+		Domain string `expr:"domain"`
+		Name   string `expr:"name"`
+		UID    string `expr:"uid"`
+	} `expr:"user"`
 }
