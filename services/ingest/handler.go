@@ -40,17 +40,20 @@ type receipt struct {
 	Duplicate bool   `json:"duplicate"`
 }
 
-func (s *Service) handle(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
-	rec, p := s.receive(w, r)
-	s.metrics.seconds.Observe(time.Since(began))
-	if p != nil {
-		s.refuse(w, r, p)
-		return
-	}
-	s.metrics.requests.Add(1, "200")
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(rec) // the client went away
+// answering makes a handler of what receives requests.
+func (s *Service) answering(receive func(http.ResponseWriter, *http.Request) (*receipt, *problem)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		rec, p := receive(w, r)
+		s.metrics.seconds.Observe(time.Since(began))
+		if p != nil {
+			s.refuse(w, r, p)
+			return
+		}
+		s.metrics.requests.Add(1, "200")
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(rec) // the client went away
+	})
 }
 
 func (s *Service) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
@@ -75,12 +78,20 @@ func (s *Service) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 // receive does the whole of a request but for the answer.
 func (s *Service) receive(w http.ResponseWriter, r *http.Request) (*receipt, *problem) {
 	source := r.PathValue("source")
-	id, framing, p := s.admit(r, source)
+	id, p := s.admit(r, source)
 	if p != nil {
 		return nil, p
 	}
-	key := r.Header.Get("Idempotency-Key")
-	if p := checkKey(key); p != nil {
+	return s.take(w, r, intake.Batch{Source: source, Auth: id.Name}, func(ws *workspace, b *intake.Batch) *problem {
+		return s.cut(source, ws)
+	})
+}
+
+// take reads the body into a workspace, lets split frame it, and submits it.
+// split may change source, key and envelope of the batch.
+func (s *Service) take(w http.ResponseWriter, r *http.Request, b intake.Batch, split func(ws *workspace, b *intake.Batch) *problem) (*receipt, *problem) {
+	b.Key = r.Header.Get("Idempotency-Key")
+	if p := checkKey(b.Key); p != nil {
 		return nil, p
 	}
 	ws := s.work.Get().(*workspace)
@@ -88,18 +99,11 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request) (*receipt, *pr
 	if p := s.read(w, r, ws); p != nil {
 		return nil, p
 	}
-	lim := s.Limits()
-	var err error
-	if framing == JSON {
-		err = frame.JSON(ws.body, lim, &ws.frames)
-	} else {
-		err = frame.Lines(ws.body, lim, &ws.frames)
+	if p := split(ws, &b); p != nil {
+		return nil, p
 	}
-	if err != nil {
-		return nil, frameProblem(err)
-	}
-	remote, _, _ := net.SplitHostPort(r.RemoteAddr)
-	b := intake.Batch{Source: source, Auth: id.Name, Remote: remote, Key: key, Body: ws.body, Frames: ws.frames}
+	b.Remote, _, _ = net.SplitHostPort(r.RemoteAddr)
+	b.Body, b.Frames = ws.body, ws.frames
 	rec, err := s.Submit(r.Context(), &b)
 	if err != nil {
 		return nil, busProblem(err, rec.Key)
@@ -107,19 +111,54 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request) (*receipt, *pr
 	return &receipt{Accepted: rec.Accepted, Dead: rec.Dead, Batch: rec.Key, Duplicate: rec.Duplicate}, nil
 }
 
-// admit checks token and source; an unknown sender learns nothing of sources.
-func (s *Service) admit(r *http.Request, source string) (auth.Identity, Framing, *problem) {
-	token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	id, ok := s.tokens.Load().Check(strings.TrimSpace(token))
-	if !found || !ok {
-		return id, "", &problem{status: http.StatusUnauthorized, Code: "unauthorized", Message: "missing or wrong token (send Authorization: Bearer TOKEN)"}
+// cut frames the body as the source wants it.
+func (s *Service) cut(source string, ws *workspace) *problem {
+	if source == intake.Auto {
+		return frameProblem(frame.Any(ws.body, s.Limits(), &ws.frames))
 	}
-	framing, known := s.opts.Framing(source)
+	framing := s.Framing(source)
+	if framing.Header != "" { // may repeat the header: up to 1.25 times as much again
+		if p := s.room(ws, len(ws.body)/4*9+1024); p != nil {
+			return p
+		}
+	}
+	body, err := framing.Frame(ws.body, s.Limits(), &ws.frames)
+	ws.body = body
+	return frameProblem(err)
+}
+
+// room gives the body a capacity of n bytes, charged.
+func (s *Service) room(ws *workspace, n int) *problem {
+	more := n - cap(ws.body)
+	if more <= 0 {
+		return nil
+	}
+	if !s.memory.try(int64(more)) {
+		return busy()
+	}
+	ws.charged += int64(more)
+	grown := make([]byte, len(ws.body), n)
+	copy(grown, ws.body)
+	ws.body = grown
+	return nil
+}
+
+func busy() *problem {
+	return &problem{status: http.StatusTooManyRequests, retry: 1, Code: "busy", Message: "too many bytes in flight, send again later"}
+}
+
+// admit checks token and source; an unknown sender learns nothing of sources.
+func (s *Service) admit(r *http.Request, source string) (auth.Identity, *problem) {
+	id, ok := auth.Request(r, s.Identify)
+	if !ok {
+		return id, &problem{status: http.StatusUnauthorized, Code: "unauthorized", Message: "missing or wrong token (send Authorization: Bearer TOKEN)"}
+	}
+	_, known := s.Known(source)
 	switch {
 	case known && id.May(source):
-		return id, framing, nil
+		return id, nil
 	case known:
-		return id, "", &problem{status: http.StatusForbidden, Code: "forbidden", Message: fmt.Sprintf("token %s may not write to source %s", id.Name, source)}
+		return id, &problem{status: http.StatusForbidden, Code: "forbidden", Message: fmt.Sprintf("token %s may not write to source %s", id.Name, source)}
 	}
 	var may []string
 	for _, name := range s.opts.Sources() {
@@ -131,7 +170,7 @@ func (s *Service) admit(r *http.Request, source string) (auth.Identity, Framing,
 	if len(p.Near) > 0 {
 		p.Message += ", did you mean " + strings.Join(p.Near, " or ") + "?"
 	}
-	return id, "", p
+	return id, p
 }
 
 // checkKey keeps what goes into message ids short and printable.
@@ -157,7 +196,7 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request, ws *workspace) *p
 	ctx, cancel := context.WithTimeout(r.Context(), s.opts.QueueTimeout)
 	defer cancel()
 	if s.memory.acquire(ctx, int64(cap(ws.body))) != nil {
-		return &problem{status: http.StatusTooManyRequests, retry: 1, Code: "busy", Message: "too many bytes in flight, send again later"}
+		return busy()
 	}
 	ws.charged = int64(cap(ws.body))
 	src := &patient{r: r.Body, rc: http.NewResponseController(w), idle: s.opts.IdleTimeout, end: time.Now().Add(s.opts.ReadTimeout)}
@@ -177,7 +216,7 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request, ws *workspace) *p
 		src.reset()
 		return nil
 	case errors.Is(err, errMemory):
-		return &problem{status: http.StatusTooManyRequests, retry: 1, Code: "busy", Message: "too many bytes in flight, send again later"}
+		return busy()
 	case errors.Is(err, body.ErrTooLarge):
 		return &problem{status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: err.Error()}
 	case errors.Is(err, body.ErrEncoding):
@@ -214,6 +253,9 @@ func (p *patient) Read(b []byte) (int, error) {
 func (p *patient) reset() { _ = p.rc.SetReadDeadline(time.Time{}) }
 
 func frameProblem(err error) *problem {
+	if err == nil {
+		return nil
+	}
 	var fe *frame.Error
 	if errors.As(err, &fe) {
 		return &problem{status: http.StatusBadRequest, Code: "malformed_json", Message: err.Error() + "; nothing was taken", Offset: &fe.Offset}

@@ -12,20 +12,22 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
+	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
 
-// Framing says how the records of a source are told apart.
-type Framing string
+// Framing says how the records of a source are told apart. The zero value takes
+// JSON: one value a line, arrays, values over several lines.
+type Framing = frame.Framing
 
-// The framings.
-const (
-	// JSON takes one value a line, arrays, and values over several lines.
-	JSON Framing = "json"
-	// Lines takes one record a line.
-	Lines Framing = "lines"
-)
+// TextFraming makes the Framing of lines of text; if one of the three is given,
+// of records of several lines: start matches the first line of a record, group
+// captures what the lines of a record share, header begins lines that explain
+// those after them.
+func TextFraming(start, group, header string) (Framing, error) {
+	return frame.Compile(start, group, header)
+}
 
 // Bus is what ingest needs of the bus.
 type Bus interface {

@@ -26,7 +26,7 @@ type runner struct {
 // in Options, and a line here. Sockets are bound in New, so that an address in
 // use is an error of the start.
 func (r *receivers) add() error {
-	r.http("ingest", http.HandlerFunc(r.s.handle), "POST /v1/ingest/{source}")
+	r.http("ingest", r.s.answering(r.s.receive), "POST /v1/ingest/{source}")
 	return nil
 }
 

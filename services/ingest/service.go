@@ -126,7 +126,13 @@ func (s *Service) Known(source string) (lines, known bool) {
 		return false, true
 	}
 	f, known := s.opts.Framing(source)
-	return f == Lines, known
+	return f.Text, known
+}
+
+// Framing tells how the records of a source are told apart.
+func (s *Service) Framing(source string) frame.Framing {
+	f, _ := s.opts.Framing(source)
+	return f
 }
 
 // Limits of records, for framing.
@@ -144,7 +150,10 @@ func (s *Service) Reserve(ctx context.Context, n int64) (release func(), err err
 	return sync.OnceFunc(func() { s.memory.release(n) }), nil
 }
 
-var _ intake.Hub = (*Service)(nil)
+var (
+	_ intake.Hub    = (*Service)(nil)
+	_ intake.Framer = (*Service)(nil)
+)
 
 // Run serves until ctx ends, lets requests and receivers at work finish (up to
 // Grace) and returns nil. A receiver that cannot go on stops the service.

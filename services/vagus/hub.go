@@ -283,10 +283,7 @@ func (h *Hub) startIngest(secrets instance.Secrets, connect func(string) (*bus.B
 	}
 	opts.Framing = func(source string) (ingest.Framing, bool) {
 		lines, known := n.Lines(source)
-		if lines {
-			return ingest.Lines, known
-		}
-		return ingest.JSON, known
+		return ingest.Framing{Text: lines}, known
 	}
 	opts.Sources = n.Sources
 	s, err := ingest.New(opts)

@@ -42,29 +42,37 @@ func load(fsys fs.FS) (map[string]ingest.Framing, error) {
 	return known, errors.Join(errs...)
 }
 
-func read(fsys fs.FS, name string) (string, ingest.Framing, error) {
+func read(fsys fs.FS, name string) (source string, f ingest.Framing, err error) {
 	text, err := fs.ReadFile(fsys, name)
 	if err != nil {
-		return "", "", err
+		return "", f, err
 	}
 	var m struct {
-		Source string `yaml:"source"`
-		Format string `yaml:"format"`
+		Source  string `yaml:"source"`
+		Format  string `yaml:"format"`
+		Framing struct {
+			Start  string `yaml:"start"`
+			Group  string `yaml:"group"`
+			Header string `yaml:"header"`
+		} `yaml:"framing"`
 	}
 	if err := yaml.Unmarshal(text, &m); err != nil {
-		return "", "", err
+		return "", f, err
 	}
 	if m.Source != path.Base(path.Dir(name)) {
-		return "", "", fmt.Errorf("source %q must be the name of its folder", m.Source)
+		return "", f, fmt.Errorf("source %q must be the name of its folder", m.Source)
 	}
 	if err := subjects.Check(m.Source); err != nil {
-		return "", "", err
+		return "", f, err
 	}
 	switch m.Format {
 	case "json":
-		return m.Source, ingest.JSON, nil
-	case "text", "auto":
-		return m.Source, ingest.Lines, nil
+		return m.Source, f, nil
+	case "text", "auto", "kv", "csv", "zeek", "cef", "leef", "syslog", "audit":
+		if f, err = ingest.TextFraming(m.Framing.Start, m.Framing.Group, m.Framing.Header); err != nil {
+			return "", f, fmt.Errorf("framing: %w", err)
+		}
+		return m.Source, f, nil
 	}
-	return "", "", fmt.Errorf("format %q is none of json, text, auto", m.Format)
+	return "", f, fmt.Errorf("format %q is not known", m.Format)
 }

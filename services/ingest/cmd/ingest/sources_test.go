@@ -15,9 +15,9 @@ func TestBuiltInSourcesAreKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for source, want := range map[string]ingest.Framing{"nginx.access": ingest.Lines, "litellm.proxy": ingest.JSON, "kubernetes.audit": ingest.JSON} {
-		if known[source] != want {
-			t.Errorf("%s is framed as %q, want %q", source, known[source], want)
+	for source, want := range map[string]bool{"nginx.access": true, "litellm.proxy": false, "kubernetes.audit": false} {
+		if f, ok := known[source]; !ok || f.Text != want {
+			t.Errorf("%s is framed as %+v, want text %v", source, f, want)
 		}
 	}
 }
@@ -29,7 +29,7 @@ func TestABadMappingDoesNotHideTheOthers(t *testing.T) {
 		"a.format/mapping.yaml": {Data: []byte("source: a.format\nformat: xml\n")},
 		"a.yaml/mapping.yaml":   {Data: []byte("source: [\n")},
 	})
-	if diff := cmp.Diff(map[string]ingest.Framing{"a.good": ingest.Lines}, known); diff != "" {
+	if diff := cmp.Diff(map[string]ingest.Framing{"a.good": {Text: true}}, known); diff != "" {
 		t.Error(diff)
 	}
 	for _, want := range []string{"a.other/mapping.yaml", "a.format/mapping.yaml", "a.yaml/mapping.yaml"} {

@@ -76,3 +76,11 @@ type Hub interface {
 	// Limits of records, for framing.
 	Limits() frame.Limits
 }
+
+// Framer is what a receiver of streams of text may ask besides: the Hub that
+// ingest gives is one too.
+type Framer interface {
+	// Framing tells how the records of a source are told apart; see
+	// frame.NewAssembler. Of a source that is not known, the zero value.
+	Framing(source string) frame.Framing
+}
