@@ -20,7 +20,7 @@ func background(t testing.TB, name string, args ...string) *exec.Cmd {
 	var out strings.Builder
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "LD_LIBRARY_PATH="+os.Getenv("VAGUS_SYSLOG_NG_LIB"))
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -205,9 +205,6 @@ func TestSyslogNG(t *testing.T) {
 				t.Fatal(err)
 			}
 			args := []string{"-F", "--no-caps", "-f", conf, "-R", filepath.Join(dir, "persist"), "-c", filepath.Join(dir, "ctl"), "-p", filepath.Join(dir, "pid")}
-			if modules := os.Getenv("VAGUS_SYSLOG_NG_MODULES"); modules != "" {
-				args = append(args, "--module-path", modules)
-			}
 			background(t, program, args...)
 			testkit.Eventually(t, "syslog-ng listens", func() bool { _, err := os.Stat(socket); return err == nil })
 			logger(t, 500, "-u", socket)
