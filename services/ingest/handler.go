@@ -103,7 +103,7 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, b intake.Batch, s
 		return nil, p
 	}
 	b.Remote, _, _ = net.SplitHostPort(r.RemoteAddr)
-	b.Body, b.Frames = ws.body, ws.frames
+	b.Body, b.Frames = ws.body[ws.from:], ws.frames
 	rec, err := s.Submit(r.Context(), &b)
 	if err != nil {
 		return nil, busProblem(err, rec.Key)
@@ -211,12 +211,15 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request, ws *workspace) *p
 			return nil
 		})
 	s.readers.Put(reader)
+	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
 		src.reset()
 		return nil
 	case errors.Is(err, errMemory):
 		return busy()
+	case errors.As(err, &tooLarge):
+		return &problem{status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("more than %d bytes sent", tooLarge.Limit)}
 	case errors.Is(err, body.ErrTooLarge):
 		return &problem{status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: err.Error()}
 	case errors.Is(err, body.ErrEncoding):

@@ -2,17 +2,14 @@ package ingest
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
 	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
+	"github.com/vagus-hub/vagus/services/ingest/internal/reload"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
@@ -39,6 +36,12 @@ type Bus interface {
 // 64 hex digits, and the sources it may write to (ids, "vendor.*" or "*").
 type Token = auth.Token
 
+// Client says which sources the holder of a client certificate may write to.
+type Client = auth.Client
+
+// TLS is where certificates are; see its fields.
+type TLS = reload.TLS
+
 // HashToken gives what Token.SHA256 holds.
 func HashToken(secret string) string { return auth.Hash(secret) }
 
@@ -46,8 +49,13 @@ func HashToken(secret string) string { return auth.Hash(secret) }
 type Options struct {
 	// Addr to listen on; "127.0.0.1:0" takes a free port, see Service.Addr.
 	Addr string
-	// TLS makes it HTTPS (with client certificates if so configured).
-	TLS *tls.Config
+	// TLS makes it HTTPS, with client certificates if so configured. Without it
+	// only a loopback address is listened on, unless Insecure says that others
+	// take care of encryption.
+	TLS      TLS
+	Insecure bool
+	// Clients are what holders of client certificates may write.
+	Clients []Client
 	// Bus takes the blocks.
 	Bus Bus
 	// Framing tells how a source's records are framed, and whether the source
@@ -55,8 +63,12 @@ type Options struct {
 	Framing func(source string) (f Framing, known bool)
 	// Sources lists the known sources, for hints; may be nil.
 	Sources func() []string
-	// Tokens of the senders.
-	Tokens []Token
+	// Tokens of the senders. TokensFile, if given, holds more of them and is
+	// read again when it changes; see LoadTokens.
+	Tokens     []Token
+	TokensFile string
+	// Hooks are the signed webhooks, by name.
+	Hooks map[string]Hook
 
 	// MaxWire and MaxBody bound a request in bytes, as sent and unpacked;
 	// MaxRatio bounds unpacked to sent (looked at beyond 4 MiB).
@@ -121,23 +133,4 @@ func (o *Options) check() error {
 		return fmt.Errorf("ingest options: MaxInFlight is %d, at least 4 MiB", o.MaxInFlight)
 	}
 	return nil
-}
-
-// LoadTokens reads a YAML file with a list "tokens" of name, sha256 and
-// sources. Errors carry line and column.
-func LoadTokens(path string) ([]Token, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read tokens: %w", err)
-	}
-	var file struct {
-		Tokens []Token `yaml:"tokens"`
-	}
-	if err := yaml.UnmarshalWithOptions(data, &file, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("read tokens %s: %w", path, err)
-	}
-	if _, err := auth.New(file.Tokens); err != nil {
-		return nil, fmt.Errorf("read tokens %s: %w", path, err)
-	}
-	return file.Tokens, nil
 }

@@ -30,13 +30,14 @@ const (
 // workspace is the memory of one request, used again for later ones.
 type workspace struct {
 	body    []byte
+	from    int   // where what is submitted begins
 	charged int64 // bytes taken from the budget
 	frames  frame.Frames
 }
 
 func (s *Service) recycle(ws *workspace) {
 	s.memory.release(ws.charged)
-	ws.charged = 0
+	ws.charged, ws.from = 0, 0
 	if cap(ws.body) > keepBuffer || cap(ws.frames.Records) > keepBuffer/8 {
 		return
 	}

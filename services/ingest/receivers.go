@@ -27,6 +27,9 @@ type runner struct {
 // use is an error of the start.
 func (r *receivers) add() error {
 	r.http("ingest", r.s.answering(r.s.receive), "POST /v1/ingest/{source}")
+	r.http("hook", r.s.answering(r.s.hook), "POST /v1/hook/{name}")
+	r.http("cloudevents", r.s.answering(r.s.cloudEvents), "POST /v1/cloudevents", "POST /v1/cloudevents/{source}")
+	r.http("kubernetes_audit", r.s.answering(r.s.kubernetesAudit), "POST /v1/kubernetes/audit")
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -20,7 +21,9 @@ import (
 	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
 	"github.com/vagus-hub/vagus/services/ingest/internal/body"
 	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
+	"github.com/vagus-hub/vagus/services/ingest/internal/hook"
 	"github.com/vagus-hub/vagus/services/ingest/internal/intake"
+	"github.com/vagus-hub/vagus/services/ingest/internal/reload"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
@@ -39,6 +42,10 @@ type Service struct {
 	draining atomic.Bool
 	metrics  metrics
 	runs     []runner
+	clients  *auth.Clients
+	hooks    map[string]*hook.Hook
+
+	tokensFile *reload.Watcher
 }
 
 type metrics struct {
@@ -52,7 +59,7 @@ func New(opts Options) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{opts: opts, memory: newBudget(opts.MaxInFlight)}
-	if err := s.SetTokens(opts.Tokens); err != nil {
+	if err := s.readAccess(); err != nil {
 		return nil, fmt.Errorf("ingest options: %w", err)
 	}
 	s.work.New = func() any { return new(workspace) }
@@ -85,6 +92,9 @@ func New(opts Options) (*Service, error) {
 		return nil, err
 	}
 	s.runs = ways.runs
+	if opts.TokensFile != "" {
+		s.runs = append(s.runs, runner{"tokens", s.watchTokens})
+	}
 	for _, p := range []string{"GET /healthz", "GET /readyz", "GET /metrics"} {
 		mux.Handle(p, probe)
 	}
@@ -92,15 +102,21 @@ func New(opts Options) (*Service, error) {
 		s.refuse(w, r, &problem{status: http.StatusNotFound, Code: "no_such_path", Message: "send logs with POST /v1/ingest/{source}"})
 	})
 	s.server = &http.Server{
-		Handler: mux, ReadHeaderTimeout: opts.HeaderTimeout, IdleTimeout: 2 * opts.ReadTimeout, MaxHeaderBytes: 32 << 10,
-		TLSConfig: opts.TLS,
+		Handler: s.certified(mux), ReadHeaderTimeout: opts.HeaderTimeout, IdleTimeout: 2 * opts.ReadTimeout, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug), // handshakes that fail, mostly
 	}
-	l, err := net.Listen("tcp", opts.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen for logs on %s: %w (choose another address)", opts.Addr, err)
+	if err := s.bind(); err != nil {
+		return nil, err
 	}
-	s.listener = l
 	return s, nil
+}
+
+// URL is where the service is reached, without a slash at the end.
+func (s *Service) URL() string {
+	if s.server.TLSConfig != nil {
+		return "https://" + s.Addr()
+	}
+	return "http://" + s.Addr()
 }
 
 // Addr is the address that is listened on.
@@ -195,7 +211,7 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 func (s *Service) serve() error {
-	if s.opts.TLS != nil {
+	if s.server.TLSConfig != nil {
 		return s.server.ServeTLS(s.listener, "", "")
 	}
 	return s.server.Serve(s.listener)

@@ -290,7 +290,7 @@ func (h *Hub) startIngest(secrets instance.Secrets, connect func(string) (*bus.B
 	if err != nil {
 		return err
 	}
-	h.state.IngestURL, h.state.IngestToken = "http://"+s.Addr(), secrets.Ingest
+	h.state.IngestURL, h.state.IngestToken = s.URL(), secrets.Ingest
 	h.group.Go("ingest", s.Run)
 	return nil
 }

@@ -31,7 +31,10 @@ func run() error {
 	flag.IntVar(&opts.MaxRecord, "max-record", opts.MaxRecord, "bytes of a record")
 	flag.Int64Var(&opts.MaxInFlight, "max-in-flight", opts.MaxInFlight, "bytes of all requests at work")
 	url := flag.String("nats", "nats://127.0.0.1:4222", "URL of the bus")
-	tokens := flag.String("tokens", "tokens.yaml", "file of the senders' tokens")
+	tokens := flag.String("tokens", "tokens.yaml", "file of the senders' tokens, read again when it changes")
+	flag.StringVar(&opts.TLS.Cert, "tls-cert", "", "PEM file of the certificate; with -tls-key it is HTTPS")
+	flag.StringVar(&opts.TLS.Key, "tls-key", "", "PEM file of its key")
+	flag.BoolVar(&opts.Insecure, "insecure", false, "listen in the clear on an address that is not loopback")
 	dir := flag.String("sources", "", "folder of <source>/mapping.yaml (default: the built-in sources)")
 	level := flag.String("log-level", "info", "debug, info, warn or error")
 	flag.Parse()
@@ -50,9 +53,7 @@ func run() error {
 	opts.Framing = func(name string) (ingest.Framing, bool) { f, ok := known[name]; return f, ok }
 	opts.Sources = func() []string { return slices.Sorted(maps.Keys(known)) }
 	opts.Logger = log
-	if opts.Tokens, err = ingest.LoadTokens(*tokens); err != nil {
-		return err
-	}
+	opts.TokensFile = *tokens
 	ctx, stop := lifecycle.Signals(context.Background())
 	defer stop()
 	connect, cancel := context.WithTimeout(ctx, 30*time.Second)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vagus-hub/vagus/schemas/subjects"
 )
@@ -19,17 +20,21 @@ type Token struct {
 	Name string `yaml:"name"`
 	// SHA256 is the hash of the token, 64 hex digits.
 	SHA256 string `yaml:"sha256"`
-	// Sources it may write to: ids, "vendor.*" or "*".
+	// Sources it may write to: ids, "vendor.*", "auto" or "*".
 	Sources []string `yaml:"sources"`
+	// NotAfter is when it stops being taken; zero means never. Two tokens of one
+	// sender that overlap are how a token is changed without a gap.
+	NotAfter time.Time `yaml:"not_after,omitempty"`
 }
 
 // Set checks tokens. It is read-only once made.
 type Set struct{ entries []entry }
 
 type entry struct {
-	name    string
-	hash    [sha256.Size]byte
-	sources []string
+	name     string
+	hash     [sha256.Size]byte
+	sources  []string
+	notAfter time.Time
 }
 
 // New checks the tokens and makes a Set.
@@ -37,7 +42,7 @@ func New(tokens []Token) (*Set, error) {
 	s := &Set{}
 	seen := map[string]bool{}
 	for i, t := range tokens {
-		e := entry{name: t.Name, sources: t.Sources}
+		e := entry{name: t.Name, sources: t.Sources, notAfter: t.NotAfter}
 		if subjects.Check(t.Name) != nil {
 			return nil, fmt.Errorf("token %d: name %q is not made of letters, digits, '_', '-', '.'", i+1, t.Name)
 		}
@@ -53,10 +58,8 @@ func New(tokens []Token) (*Set, error) {
 		if len(t.Sources) == 0 {
 			return nil, fmt.Errorf("token %s: no sources (use [\"*\"] for all)", t.Name)
 		}
-		for _, p := range t.Sources {
-			if name := strings.TrimSuffix(p, ".*"); p != "*" && subjects.Check(name) != nil {
-				return nil, fmt.Errorf("token %s: source %q is neither an id, vendor.* nor *", t.Name, p)
-			}
+		if err := checkSources(t.Sources); err != nil {
+			return nil, fmt.Errorf("token %s: %w", t.Name, err)
 		}
 		s.entries = append(s.entries, e)
 	}
@@ -64,6 +67,15 @@ func New(tokens []Token) (*Set, error) {
 		return nil, errors.New("no tokens: nobody could send anything")
 	}
 	return s, nil
+}
+
+func checkSources(sources []string) error {
+	for _, p := range sources {
+		if name := strings.TrimSuffix(p, ".*"); p != "*" && subjects.Check(name) != nil {
+			return fmt.Errorf("source %q is neither an id, vendor.* nor *", p)
+		}
+	}
+	return nil
 }
 
 // Identity is a sender whose token was right.
@@ -83,6 +95,9 @@ func (s *Set) Check(token string) (Identity, bool) {
 		found = subtle.ConstantTimeSelect(eq, i, found)
 	}
 	if found < 0 || token == "" {
+		return Identity{}, false
+	}
+	if end := s.entries[found].notAfter; !end.IsZero() && time.Now().After(end) {
 		return Identity{}, false
 	}
 	return Identity{s.entries[found].name, s.entries[found].sources}, true

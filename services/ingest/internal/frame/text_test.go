@@ -188,3 +188,45 @@ func FuzzSeveral(f *testing.F) {
 		}
 	})
 }
+
+func TestItems(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body string
+		want []string
+	}{
+		"list":       {`{"kind":"EventList","metadata":{"items":[9]},"items":[{"a":1},{"b":[2]}],"x":1}`, []string{`{"a":1}`, `{"b":[2]}`}},
+		"empty list": {`{"items":[]}`, []string{}},
+		"no list":    {`{"kind":"Event"}`, []string{`{"kind":"Event"}`}},
+		"not array":  {`{"items":null}`, []string{`{"items":null}`}},
+		"lines":      {"{\"a\":1}\n{\"b\":2}", []string{`{"a":1}`, `{"b":2}`}},
+		"empty":      {"", []string{}},
+		"broken":     {`{"items`, []string{`{"items`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f Frames
+			if err := Items([]byte(tc.body), "items", lim, &f); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, texts(tc.body, f.Records)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func FuzzItems(f *testing.F) {
+	for _, s := range []string{`{"items":[{"a":1},{"b":2}]}`, `{"a":{"items":[1]},"items" : [`, `{"items":[x]}`, `{"a"`, `{`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var fs Frames
+		if Items(body, "items", Limits{MaxRecord: 64, MaxRecords: 1 << 16, MaxDepth: 8}, &fs) != nil {
+			return
+		}
+		for _, s := range fs.Records {
+			if s.Off >= s.End || int(s.End) > len(body) {
+				t.Fatalf("span %v of %d bytes", s, len(body))
+			}
+		}
+	})
+}
