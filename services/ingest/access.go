@@ -17,10 +17,11 @@ import (
 )
 
 // LoadTokens reads a YAML file with a list "tokens" of name, sha256, sources
-// and, if it ends some day, not_after. Errors carry line and column.
+// and, if it ends some day, not_after. The list may be empty. Errors carry line
+// and column.
 func LoadTokens(path string) ([]Token, error) {
 	tokens, err := readTokens(path)
-	if err != nil {
+	if err != nil || len(tokens) == 0 {
 		return nil, err
 	}
 	if _, err := auth.New(tokens); err != nil {
@@ -85,7 +86,12 @@ func (s *Service) readTokensFile() error {
 // the tokens stay as they were.
 func (s *Service) watchTokens(ctx context.Context) error {
 	return s.tokensFile.Run(ctx, func() {
-		if err := s.readTokensFile(); err != nil {
+		err := s.readTokensFile()
+		if errors.Is(err, auth.ErrNone) { // the last one was revoked
+			s.tokens.Store(new(auth.Set))
+			err = nil
+		}
+		if err != nil {
 			s.opts.Logger.Error("the changed tokens cannot be used, the old ones stay", "error", err)
 			return
 		}

@@ -278,9 +278,9 @@ func (h *Hub) startIngest(secrets instance.Secrets, connect func(string) (*bus.B
 	opts := ingest.DefaultOptions()
 	opts.Bus, opts.Logger, opts.Addr = b, h.opts.Logger.With("part", "ingest"), h.opts.Config.Ingest.Addr
 	opts.Tokens = []ingest.Token{{Name: "local", SHA256: ingest.HashToken(secrets.Ingest), Sources: []string{"*"}}}
-	for _, t := range h.opts.Config.Ingest.Tokens {
-		opts.Tokens = append(opts.Tokens, ingest.Token{Name: t.Name, SHA256: t.SHA256, Sources: t.Sources})
-	}
+	cfg := h.opts.Config.Ingest
+	opts.Tokens = append(opts.Tokens, cfg.Tokens...)
+	opts.TokensFile, opts.TLS, opts.Insecure, opts.Clients, opts.Hooks = h.opts.Config.Tokens(), cfg.TLS, cfg.Insecure, cfg.Clients, cfg.Hooks
 	opts.Framing = func(source string) (ingest.Framing, bool) {
 		lines, known := n.Lines(source)
 		return ingest.Framing{Text: lines}, known

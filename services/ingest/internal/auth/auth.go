@@ -27,6 +27,9 @@ type Token struct {
 	NotAfter time.Time `yaml:"not_after,omitempty"`
 }
 
+// ErrNone says that there are no tokens at all.
+var ErrNone = errors.New("no tokens: nobody could send anything")
+
 // Set checks tokens. It is read-only once made.
 type Set struct{ entries []entry }
 
@@ -64,7 +67,7 @@ func New(tokens []Token) (*Set, error) {
 		s.entries = append(s.entries, e)
 	}
 	if len(s.entries) == 0 {
-		return nil, errors.New("no tokens: nobody could send anything")
+		return nil, ErrNone
 	}
 	return s, nil
 }

@@ -6,6 +6,7 @@ package config
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/vagus-hub/vagus/services/ingest"
 )
 
 // Config is vagus.yml.
@@ -53,15 +56,21 @@ type ClickHouse struct {
 
 // Ingest is the way in.
 type Ingest struct {
-	Addr   string  `yaml:"addr"`
-	Tokens []Token `yaml:"tokens"`
+	Addr       string                 `yaml:"addr"`
+	TLS        ingest.TLS             `yaml:"tls"`
+	Insecure   bool                   `yaml:"insecure"` // no TLS although addr is not loopback
+	Tokens     []ingest.Token         `yaml:"tokens"`
+	TokensFile string                 `yaml:"tokens_file"` // default <data>/tokens.yaml
+	Clients    []ingest.Client        `yaml:"clients"`     // of client certificates
+	Hooks      map[string]ingest.Hook `yaml:"hooks"`       // signed webhooks
 }
 
-// Token is a sender's credential.
-type Token struct {
-	Name    string   `yaml:"name"`
-	SHA256  string   `yaml:"sha256"` // of the secret, 64 hex digits
-	Sources []string `yaml:"sources"`
+// Tokens is the file of tokens that can be changed while the hub runs.
+func (c *Config) Tokens() string {
+	if c.Ingest.TokensFile != "" {
+		return c.Ingest.TokensFile
+	}
+	return filepath.Join(c.Data, "tokens.yaml")
 }
 
 // Normalize names a folder of mappings.
@@ -237,6 +246,27 @@ func (c *Config) check(data []byte) error {
 		}
 		if t.Name == "" || len(t.Sources) == 0 {
 			return at(path, "name and sources are needed")
+		}
+	}
+	return c.Ingest.check(at)
+}
+
+func (c *Ingest) check(at func(path, format string, args ...any) error) error {
+	if err := c.TLS.Check(); err != nil {
+		return at("ingest.tls", "%s", strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	if len(c.Clients) > 0 && c.TLS.ClientCA == "" {
+		return at("ingest.clients", "needs ingest.tls.client_ca, which verifies their certificates")
+	}
+	for i, client := range c.Clients {
+		if client.Name == "" || len(client.Sources) == 0 {
+			return at(fmt.Sprintf("ingest.clients[%d]", i), "name and sources are needed")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Hooks)) {
+		hook := c.Hooks[name]
+		if err := hook.Check(); err != nil {
+			return at("ingest.hooks.'"+name+"'", "%s", err)
 		}
 	}
 	return nil
