@@ -5,7 +5,8 @@ package sources
 
 import "embed"
 
-// FS holds <vendor>.<product>/mapping.yaml and <vendor>.<product>/testdata.
+// FS holds <vendor>.<product>/mapping.yaml, <vendor>.<product>/testdata, and
+// _fragments/<name>.yaml: what several mappings share.
 //
-//go:embed */mapping.yaml */testdata
+//go:embed */mapping.yaml */testdata _fragments/*.yaml
 var FS embed.FS

@@ -3,29 +3,37 @@ package mapping
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"sort"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/normalize/internal/text"
 )
 
 // Mapping is a compiled mapping. It is read-only and may be shared; each
 // goroutine runs it through its own Runner.
 type Mapping struct {
-	Source string
-	Title  string
-	Origin string // recorded or synthetic
-	Text   bool   // records are lines, not JSON documents
+	Source  string
+	Title   string
+	Origin  string // recorded or synthetic
+	Format  string // as in the mapping; json if it says nothing
+	Framing Framing
 
-	auto    bool
-	lines   []dissector
+	format  format
+	parser  func() text.Parser // nil for json, text, auto, csv and zeek
+	table   *text.Table        // for csv and zeek: to be copied
+	lines   []liner
+	detect  []alternative
+	marks   []mark // lists of attributes and embedded JSON, for detection
 	absent  [][]byte
 	root    *node
 	unwrap  string // array that stands for its elements
 	depth   int    // levels of split
 	slots   []string
+	ignored []bool // by slot: placed by a pattern, not wanted
 	times   []timeOp
 	drops   []dropOp
 	cases   []caseOp
@@ -52,15 +60,6 @@ type caseOp struct {
 	consumed []bool // by slot: what is not consumed goes to unmapped
 }
 
-// test is a compiled condition.
-type test struct {
-	slot   int
-	values []string
-	not    []string
-	exists *bool
-	prefix string
-}
-
 // op fills one column.
 type op struct {
 	column  event.ColumnID
@@ -75,19 +74,34 @@ type op struct {
 	text    string // constant
 	number  float64
 	isConst bool
-	or      *op // tried when this one gives nothing
+	re      *regexp.Regexp // its first group is the value
+	concat  *string        // joins all the slots' values
+	split   string         // cuts a text into a list
+	scale   float64        // factor, 0 for none
+	or      *op            // tried when this one gives nothing
 }
 
-// Compile reads a mapping. Errors are *Error with a place, joined.
+// Compile reads a mapping that uses no fragments. Errors are *Error with a
+// place, joined.
 func Compile(name string, data []byte) (*Mapping, error) {
+	return CompileWith(name, data, nil)
+}
+
+// CompileWith reads a mapping; fragments finds the text of those that it uses.
+func CompileWith(name string, data []byte, fragments func(name string) ([]byte, error)) (*Mapping, error) {
 	if len(data) > 1<<20 {
 		return nil, &Error{File: name, Message: "the mapping is larger than 1 MiB"}
 	}
 	var f file
-	if err := yaml.UnmarshalWithOptions(data, &f, yaml.Strict()); err != nil {
+	doc, err := parseYAML(data)
+	if err == nil {
+		err = yaml.NodeToValue(doc, &f, yaml.Strict())
+	}
+	if err != nil {
 		return nil, placed(name, err)
 	}
-	c := compiler{m: &Mapping{Source: f.Source, Title: f.Title, Origin: f.Origin, root: newNode(), columns: map[event.ColumnID]bool{}}, slots: map[string]int{}, aliases: f.Aliases}
+	c := compiler{m: &Mapping{Source: f.Source, Title: f.Title, Origin: f.Origin, Format: f.Format, root: newNode(), columns: map[event.ColumnID]bool{}}, slots: map[string]int{}, aliases: map[string]string{}}
+	c.fragments = fragments
 	c.compile(&f)
 	if len(c.errs) > 0 {
 		for i, err := range c.errs {
@@ -102,7 +116,9 @@ func Compile(name string, data []byte) (*Mapping, error) {
 func placed(name string, err error) error {
 	var own *Error
 	if errors.As(err, &own) {
-		own.File = name
+		if own.File == "" {
+			own.File = name
+		}
 		return own
 	}
 	var y yaml.Error
@@ -116,23 +132,19 @@ func placed(name string, err error) error {
 type compiler struct {
 	m       *Mapping
 	aliases map[string]string
-	slots   map[string]int
-	errs    []error
+
+	slots map[string]int
+	errs  []error
+
+	fragments func(name string) ([]byte, error)
 }
 
 func (c *compiler) fail(err error) { c.errs = append(c.errs, err) }
 
 func (c *compiler) compile(f *file) {
 	m := c.m
-	switch f.Format {
-	case "json", "":
-	case "text":
-		m.Text = true
-	case "auto":
-		m.auto = true
-	default:
-		c.fail(fmt.Errorf("format %q is none of json, text, auto", f.Format))
-	}
+	c.format(f)
+	c.use(f)
 	if f.Source == "" || !strings.Contains(f.Source, ".") {
 		c.fail(fmt.Errorf("source %q is not <vendor>.<product>", f.Source))
 	}
@@ -142,20 +154,7 @@ func (c *compiler) compile(f *file) {
 	for _, a := range f.Absent {
 		m.absent = append(m.absent, []byte(a))
 	}
-	for _, l := range f.Lines {
-		d, err := newDissector(l.value)
-		if err != nil {
-			c.fail(l.errorf("%v", err))
-			continue
-		}
-		for _, name := range d.names {
-			d.slots = append(d.slots, c.slot(text{l.pos, name}))
-		}
-		m.lines = append(m.lines, d)
-	}
-	if (m.Text || m.auto) != (len(m.lines) > 0) {
-		c.fail(errors.New("lines: needed for the formats text and auto, and only there"))
-	}
+	c.lines(f)
 	m.unwrap = f.Unwrap
 	at := m.root
 	for _, key := range f.Split {
@@ -183,15 +182,23 @@ func (c *compiler) compile(f *file) {
 	for i := range f.Classes {
 		c.class(f, &f.Classes[i])
 	}
+	c.detect(f)
+	c.framing(f)
 	if len(c.errs) > 0 {
 		return
+	}
+	m.ignored = make([]bool, len(m.slots))
+	for path, s := range c.slots {
+		if segments, err := c.parse(place{value: path}); err == nil {
+			m.ignored[s] = m.root.find(segments).ignore
+		}
 	}
 	for i := range m.cases {
 		c.consume(&m.cases[i])
 	}
 }
 
-func (c *compiler) mark(paths []text, set func(*node)) {
+func (c *compiler) mark(paths []place, set func(*node)) {
 	for _, p := range paths {
 		segments, err := c.parse(p)
 		if err != nil {
@@ -203,7 +210,7 @@ func (c *compiler) mark(paths []text, set func(*node)) {
 }
 
 // parse reads a path, with $alias at its beginning replaced.
-func (c *compiler) parse(p text) ([]segment, error) {
+func (c *compiler) parse(p place) ([]segment, error) {
 	if !strings.HasPrefix(p.value, "$") {
 		return parsePath(p)
 	}
@@ -215,11 +222,11 @@ func (c *compiler) parse(p text) ([]segment, error) {
 	if !ok {
 		return nil, p.errorf("path %q: there is no alias %q", p.value, name)
 	}
-	return parsePath(text{p.pos, full + p.value[1+len(name):]})
+	return parsePath(place{p.pos, full + p.value[1+len(name):]})
 }
 
 // slot numbers a path; the same path has the same number.
-func (c *compiler) slot(p text) int {
+func (c *compiler) slot(p place) int {
 	if s, ok := c.slots[p.value]; ok {
 		return s
 	}
@@ -233,195 +240,6 @@ func (c *compiler) slot(p text) int {
 	c.m.slots = append(c.m.slots, p.value)
 	c.m.root.find(segments).slot = s
 	return s
-}
-
-func (c *compiler) tests(cs conditions) []test {
-	var out []test
-	for _, cond := range cs {
-		out = append(out, test{c.slot(cond.path), cond.values, cond.not, cond.exists, cond.prefix})
-	}
-	return out
-}
-
-func (c *compiler) class(f *file, r *classRule) {
-	class, ok := event.ClassByName(r.Class.value)
-	if !ok {
-		var names []string
-		for i := range event.Classes {
-			names = append(names, event.Classes[i].Name)
-		}
-		c.fail(r.Class.errorf("unknown class %q%s", r.Class.value, suggest(r.Class.value, names)))
-		return
-	}
-	out := caseOp{when: c.tests(r.When), class: class, family: class.Family}
-	if r.Family.value != "" {
-		if out.family, ok = event.FamilyByName(r.Family.value); !ok {
-			c.fail(r.Family.errorf("unknown family %q%s", r.Family.value, suggest(r.Family.value, event.FamilyNames[:])))
-		}
-	}
-	if r.Activity != nil {
-		out.activity = c.activity(class, r.Activity)
-	}
-	own := map[string]bool{}
-	for _, cf := range r.Fields {
-		own[cf.name.value] = true
-		c.column(&out, cf)
-	}
-	for _, cf := range f.Fields {
-		col, ok := event.ByPath(cf.name.value)
-		// A shared field fills whatever families have the column; a class's own
-		// field that its family lacks is a mistake.
-		if own[cf.name.value] || ok && !col.Families.Has(out.family) && len(f.Classes) > 1 {
-			continue
-		}
-		c.column(&out, cf)
-	}
-	c.m.cases = append(c.m.cases, out)
-}
-
-// activity compiles a name, or a path whose values map to names.
-func (c *compiler) activity(class *event.Class, f *field) *op {
-	id := func(name string) string {
-		if n, ok := class.Activity(name); ok {
-			return fmt.Sprint(n)
-		}
-		if strings.EqualFold(name, "other") {
-			return "99"
-		}
-		var names []string
-		for _, a := range class.Activities {
-			names = append(names, a.Name)
-		}
-		c.fail(f.errorf("class %s has no activity %q%s", class.Name, name, suggest(name, names)))
-		return "0"
-	}
-	if len(f.Map) == 0 && f.Const == nil && len(f.Paths) == 1 {
-		return &op{isConst: true, minus: -1, join: -1, text: id(f.Paths[0].value)}
-	}
-	if f.Const != nil {
-		return &op{isConst: true, minus: -1, join: -1, text: id(*f.Const)}
-	}
-	o := &op{minus: -1, join: -1, mapping: map[string]string{}, other: "99"}
-	for _, p := range f.Paths {
-		at := &op{slots: []int{c.slot(p)}, as: c.transform(f.As)}
-		at.or, o.or = o.or, at
-	}
-	for from, to := range f.Map {
-		o.mapping[from] = id(to)
-	}
-	if f.Default != "" {
-		o.other = id(f.Default)
-	}
-	return o
-}
-
-func (c *compiler) column(out *caseOp, cf columnField) {
-	col, ok := event.ByPath(cf.name.value)
-	if !ok {
-		var names []string
-		for i := range event.Columns {
-			names = append(names, event.Columns[i].Path)
-		}
-		c.fail(cf.name.errorf("unknown column %q%s", cf.name.value, suggest(cf.name.value, names)))
-		return
-	}
-	if !col.Families.Has(out.family) {
-		c.fail(cf.name.errorf("column %s is not in the family %s, where class %s is stored", col.Path, out.family, out.class.Name))
-		return
-	}
-	switch col.ID {
-	case event.EventUID, event.Time, event.ReceivedAt, event.Source, event.ClassUID, event.Unmapped:
-		c.fail(cf.name.errorf("column %s is filled by the hub", col.Path))
-		return
-	}
-	if o := c.op(col, &cf.from); o != nil {
-		last := o
-		for i := range cf.from.Or {
-			if last.or = c.op(col, &cf.from.Or[i]); last.or == nil {
-				return
-			}
-			last = last.or
-		}
-		c.m.columns[col.ID] = true
-		out.ops = append(out.ops, *o)
-	}
-}
-
-// op compiles one source of a column; nil after an error.
-func (c *compiler) op(col *event.Column, f *field) *op {
-	o := op{column: col.ID, kind: col.Kind, limit: col.Max, minus: -1, join: -1, mapping: f.Map, other: f.Default}
-	for _, p := range f.Paths {
-		o.slots = append(o.slots, c.slot(p))
-	}
-	if f.Minus.value != "" {
-		o.minus = c.slot(f.Minus)
-	}
-	if f.Join.value != "" {
-		o.join = c.slot(f.Join)
-	}
-	o.as = c.transform(f.As)
-	if f.Const != nil {
-		o.isConst, o.text = true, *f.Const
-		if col.Kind.Number() || col.Kind == event.KindBool {
-			n, ok := parseNumber([]byte(o.text))
-			if !ok {
-				c.fail(f.errorf("column %s is a number, %q is not", col.Path, o.text))
-				return nil
-			}
-			o.number = n
-		}
-	}
-	for _, v := range f.Map {
-		if _, ok := parseNumber([]byte(v)); !ok && col.Kind.Number() {
-			c.fail(f.errorf("column %s is a number, %q in its map is not", col.Path, v))
-			return nil
-		}
-	}
-	return &o
-}
-
-// transform finds a transform by name; nil for none.
-func (c *compiler) transform(name text) transform {
-	if name.value == "" {
-		return nil
-	}
-	t, ok := transforms[name.value]
-	if !ok {
-		c.fail(name.errorf("unknown transform %q%s", name.value, suggest(name.value, transformNames())))
-	}
-	return t
-}
-
-// consume notes which slots a case uses; the others count as unmapped there.
-func (c *compiler) consume(k *caseOp) {
-	k.consumed = make([]bool, len(c.m.slots))
-	use := func(slots ...int) {
-		for _, s := range slots {
-			if s >= 0 {
-				k.consumed[s] = true
-			}
-		}
-	}
-	for i := range k.ops {
-		for o := &k.ops[i]; o != nil; o = o.or {
-			use(o.slots...)
-			use(o.minus, o.join)
-		}
-	}
-	for o := k.activity; o != nil; o = o.or {
-		use(o.slots...)
-	}
-	for _, t := range c.m.times {
-		use(t.slot)
-	}
-	for _, t := range k.when {
-		use(t.slot)
-	}
-	for _, d := range c.m.drops {
-		for _, t := range d.when {
-			use(t.slot)
-		}
-	}
 }
 
 // Columns lists the columns that the mapping can fill, by path.

@@ -29,7 +29,7 @@ func TestCompileErrors(t *testing.T) {
 		"bad time format":     {minimal + "time:\n  - {path: t, format: yesterday}\n", `time format "yesterday" is none of`},
 		"no classes":          {"source: test.app\n", "classes: at least one is needed"},
 		"source without dot":  {"source: app\nclasses:\n  - class: api_activity\n", `source "app" is not <vendor>.<product>`},
-		"lines without text":  {minimal + "lines: ['%{a}']\n", "lines: needed for the formats text and auto, and only there"},
+		"lines without text":  {minimal + "lines: ['%{a}']\n", "lines: needed for the formats text and auto"},
 		"pattern without end": {minimal + "format: text\nlines: ['%{a']\n", "is not closed"},
 		"drop without reason": {minimal + "drop:\n  - {when: {a: b}}\n", "drop: a reason is missing"},
 		"not YAML":            {"source: [", "m.yaml:1:"},

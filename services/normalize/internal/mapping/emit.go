@@ -27,7 +27,7 @@ func (r *Runner) emit() {
 		r.write(k)
 		return
 	}
-	if r.m.depth > 0 || r.m.unwrap != "" { // one of many: the others go on
+	if r.m.depth > 0 || r.m.unwrap != "" || r.many { // one of many: the others go on
 		r.result.Dropped++
 		r.result.Why = "no class of the mapping fits"
 	} else {
@@ -53,7 +53,7 @@ func (r *Runner) write(k *caseOp) {
 		}
 	}
 	for s := range r.values {
-		if !r.values[s].set {
+		if !r.values[s].set || r.m.ignored[s] {
 			continue
 		}
 		if !k.consumed[s] || r.bad[s] {
@@ -84,6 +84,7 @@ func (r *Runner) writeTime(b *block.Builder) {
 		if !ok {
 			continue
 		}
+		ms = r.withYear(ms)
 		if ms > r.rec.Received+maxFuture || ms < r.rec.Received-maxPast {
 			b.SetString(event.TimeQuality, "clamped")
 			ms = r.rec.Received
@@ -141,26 +142,7 @@ func (r *Runner) all(tests []test) bool {
 	return true
 }
 
-func (r *Runner) holds(t *test) bool {
-	text := r.text(t.slot)
-	if t.exists != nil {
-		return (len(text) > 0) == *t.exists
-	}
-	if t.prefix != "" {
-		return bytes.HasPrefix(text, []byte(t.prefix))
-	}
-	for _, v := range t.not {
-		if string(text) == v {
-			return false
-		}
-	}
-	for _, v := range t.values {
-		if string(text) == v {
-			return true
-		}
-	}
-	return t.values == nil
-}
+func (r *Runner) holds(t *test) bool { return t.match(r.text(t.slot)) }
 
 // apply fills one column from the first of its slots that has a value; false
 // if none has.
@@ -177,6 +159,10 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 			b.SetString(o.column, o.text)
 		}
 		return true
+	}
+	if o.concat != nil {
+		text := r.joined(o)
+		return len(text) > 0 && r.setValue(b, o, text)
 	}
 	for _, s := range o.slots {
 		if !r.values[s].set {
@@ -217,6 +203,9 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 
 // transformed is a slot's value after the op's transform; nil if absent.
 func (r *Runner) transformed(o *op, slot int) []byte {
+	if o.re != nil {
+		return r.captured(o, slot)
+	}
 	if o.as == nil {
 		return r.text(slot)
 	}
@@ -252,6 +241,9 @@ func (r *Runner) setValue(b *block.Builder, o *op, text []byte) bool {
 			n *= r.unit(n + from)
 		}
 	}
+	if o.scale != 0 {
+		n *= o.scale
+	}
 	if o.kind == event.KindF32 || o.kind == event.KindF64 {
 		b.SetFloat(o.column, n)
 	} else {
@@ -272,33 +264,4 @@ func (r *Runner) unit(stamp float64) float64 {
 		return 1
 	}
 	return 1e3
-}
-
-// applyList fills a keywords column from an array, from a [*] path or from text.
-func (r *Runner) applyList(b *block.Builder, o *op, slot int) bool {
-	v := &r.values[slot]
-	if v.json == nil {
-		b.AppendKeyword(o.column, clip(v.text, o.limit, r.b))
-		return true
-	}
-	if v.json.Type() == fastjson.TypeArray {
-		for i, e := range v.json.GetArray() {
-			if i >= 256 {
-				break
-			}
-			if t := textOf(e, r.a); len(t) > 0 {
-				b.AppendKeyword(o.column, clip(t, o.limit, r.b))
-			}
-		}
-		return true
-	}
-	if t := textOf(v.json, r.a); len(t) > 0 {
-		b.AppendKeyword(o.column, clip(t, o.limit, r.b))
-	}
-	for i, e := range v.more {
-		if t := textOf(e, r.a); len(t) > 0 && i < 256 {
-			b.AppendKeyword(o.column, clip(t, o.limit, r.b))
-		}
-	}
-	return true
 }

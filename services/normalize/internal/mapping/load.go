@@ -13,22 +13,23 @@ type Set struct {
 	byID map[string]*Mapping
 }
 
-// Load compiles every <source>/mapping.yaml in fsys. With errors in some, the
-// others are still returned: a bad file never takes down a good one.
+// Load compiles every <source>/mapping.yaml in fsys, with the fragments in
+// fsys or, if it has none of that name, the built-in ones. With errors in some,
+// the others are still returned: a bad file never takes down a good one.
 func Load(fsys fs.FS) (*Set, error) {
 	names, err := fs.Glob(fsys, "*/mapping.yaml")
 	if err != nil {
 		return nil, err
 	}
 	s := &Set{byID: map[string]*Mapping{}}
-	var errs []error
+	errs := checkFragments(fsys)
 	for _, name := range names {
 		data, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		m, err := Compile(name, data)
+		m, err := CompileWith(name, data, func(f string) ([]byte, error) { return Fragment(fsys, f) })
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -54,7 +55,3 @@ func (s *Set) Sources() []string {
 	sort.Strings(out)
 	return out
 }
-
-// Lines reports whether records of the source are lines of any text rather than
-// JSON documents.
-func (m *Mapping) Lines() bool { return m.Text || m.auto }

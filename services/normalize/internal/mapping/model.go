@@ -2,8 +2,6 @@ package mapping
 
 import (
 	"fmt"
-	"sort"
-	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -13,25 +11,47 @@ import (
 type file struct {
 	Source    string            `yaml:"source"`
 	Title     string            `yaml:"title"`
-	Format    string            `yaml:"format"` // json, text or auto
+	Format    string            `yaml:"format"` // one of formats
 	Origin    string            `yaml:"origin"` // recorded or synthetic: where the samples come from
-	Lines     []text            `yaml:"lines"`
+	Columns   []string          `yaml:"columns"`
+	Separator *place            `yaml:"separator"`
+	Detect    []conditions      `yaml:"detect"`
+	Framing   *framingRule      `yaml:"framing"`
+	Use       []place           `yaml:"use"`
+	Lines     []linePattern     `yaml:"lines"`
 	Absent    []string          `yaml:"absent"`
 	Aliases   map[string]string `yaml:"aliases"`
 	Unwrap    string            `yaml:"unwrap"`
 	Split     []string          `yaml:"split"`
-	KeyValues []text            `yaml:"key_values"`
-	Embedded  []text            `yaml:"embedded"`
-	Ignore    []text            `yaml:"ignore"`
+	KeyValues []place           `yaml:"key_values"`
+	Embedded  []place           `yaml:"embedded"`
+	Ignore    []place           `yaml:"ignore"`
 	Time      []timeFrom        `yaml:"time"`
 	Drop      []dropRule        `yaml:"drop"`
+	Severity  *field            `yaml:"severity"`
 	Fields    fields            `yaml:"fields"`
 	Classes   []classRule       `yaml:"classes"`
 }
 
+// fragment mirrors _fragments/<name>.yaml: what several mappings share.
+type fragment struct {
+	Title     string            `yaml:"title"`
+	Aliases   map[string]string `yaml:"aliases"`
+	KeyValues []place           `yaml:"key_values"`
+	Embedded  []place           `yaml:"embedded"`
+	Ignore    []place           `yaml:"ignore"`
+	Fields    fields            `yaml:"fields"`
+}
+
+type framingRule struct {
+	Start  place `yaml:"start"`
+	Group  place `yaml:"group"`
+	Header place `yaml:"header"`
+}
+
 type timeFrom struct {
-	Path   text `yaml:"path"`
-	Format text `yaml:"format"`
+	Path   place `yaml:"path"`
+	Format place `yaml:"format"`
 }
 
 type dropRule struct {
@@ -41,9 +61,10 @@ type dropRule struct {
 
 type classRule struct {
 	When     conditions `yaml:"when"`
-	Class    text       `yaml:"class"`
-	Family   text       `yaml:"family"`
+	Class    place      `yaml:"class"`
+	Family   place      `yaml:"family"`
 	Activity *field     `yaml:"activity"`
+	Severity *field     `yaml:"severity"`
 	Fields   fields     `yaml:"fields"`
 }
 
@@ -74,14 +95,14 @@ func (p pos) errorf(format string, args ...any) error {
 	return &Error{Line: p.line, Column: p.column, Message: fmt.Sprintf(format, args...)}
 }
 
-// text is a string with its place.
-type text struct {
+// place is a string with its place in the file.
+type place struct {
 	pos
 	value string
 }
 
 // UnmarshalYAML keeps the place.
-func (t *text) UnmarshalYAML(n ast.Node) error {
+func (t *place) UnmarshalYAML(n ast.Node) error {
 	t.pos = at(n)
 	return yaml.NodeToValue(n, &t.value)
 }
@@ -90,13 +111,17 @@ func (t *text) UnmarshalYAML(n ast.Node) error {
 // first that has a value), a constant, or a map with more to say.
 type field struct {
 	pos
-	Paths   []text
+	Paths   []place
 	Const   *string
-	As      text
+	As      place
 	Map     map[string]string
 	Default string
-	Minus   text
-	Join    text    // path whose value is added behind a slash
+	Minus   place
+	Join    place   // path whose value is added behind a slash
+	Regexp  place   // its first group is the value
+	Concat  *string // joins the values of all paths
+	Split   string  // cuts a text into a list
+	Scale   float64 // factor; 0: none
 	Or      []field // tried in order when this one gives nothing
 }
 
@@ -111,11 +136,11 @@ func (f *field) UnmarshalYAML(n ast.Node) error {
 	case *ast.NullNode:
 		return f.errorf("a path, a list of paths or a map is missing")
 	}
-	var one text
+	var one place
 	if err := yaml.NodeToValue(n, &one); err != nil {
 		return err
 	}
-	f.Paths = []text{one}
+	f.Paths = []place{one}
 	return nil
 }
 
@@ -139,25 +164,30 @@ func (f *field) fromList(n *ast.SequenceNode) error {
 
 func (f *field) fromMap(n ast.Node) error {
 	var m struct {
-		Path    text              `yaml:"path"`
-		Paths   []text            `yaml:"paths"`
+		Path    place             `yaml:"path"`
+		Paths   []place           `yaml:"paths"`
 		Const   *string           `yaml:"const"`
-		As      text              `yaml:"as"`
+		As      place             `yaml:"as"`
 		Map     map[string]string `yaml:"map"`
 		Default string            `yaml:"default"`
-		Minus   text              `yaml:"minus"`
-		Join    text              `yaml:"join"`
+		Minus   place             `yaml:"minus"`
+		Join    place             `yaml:"join"`
+		Regexp  place             `yaml:"regexp"`
+		Concat  *string           `yaml:"concat"`
+		Split   string            `yaml:"split"`
+		Scale   float64           `yaml:"scale"`
 	}
 	if err := yaml.NodeToValue(n, &m, yaml.Strict()); err != nil {
 		return err
 	}
 	if m.Path.value != "" {
-		m.Paths = append([]text{m.Path}, m.Paths...)
+		m.Paths = append([]place{m.Path}, m.Paths...)
 	}
 	if (m.Const == nil) == (len(m.Paths) == 0) {
 		return f.errorf("give either a path or a const")
 	}
 	f.Paths, f.Const, f.As, f.Map, f.Default, f.Minus, f.Join = m.Paths, m.Const, m.As, m.Map, m.Default, m.Minus, m.Join
+	f.Regexp, f.Concat, f.Split, f.Scale = m.Regexp, m.Concat, m.Split, m.Scale
 	return nil
 }
 
@@ -165,8 +195,9 @@ func (f *field) fromMap(n ast.Node) error {
 type fields []columnField
 
 type columnField struct {
-	name text
-	from field
+	name   place
+	from   field
+	shared bool // from a fragment: left out where it does not fit
 }
 
 // UnmarshalYAML keeps order and places, which a Go map would not.
@@ -176,62 +207,11 @@ func (fs *fields) UnmarshalYAML(n ast.Node) error {
 		return at(n).errorf("fields must be a map of column: source")
 	}
 	for it := m.MapRange(); it.Next(); {
-		cf := columnField{name: text{at(it.Key()), it.Key().String()}}
+		cf := columnField{name: place{at(it.Key()), it.Key().String()}}
 		if err := cf.from.UnmarshalYAML(it.Value()); err != nil {
 			return err
 		}
 		*fs = append(*fs, cf)
 	}
-	return nil
-}
-
-// conditions must all hold.
-type conditions []condition
-
-type condition struct {
-	path   text
-	values []string // any of
-	not    []string // none of
-	exists *bool
-	prefix string
-}
-
-// UnmarshalYAML reads path: value | [values] | {exists: bool} |
-// {prefix: text} | {not: [values]}.
-func (cs *conditions) UnmarshalYAML(n ast.Node) error {
-	m, ok := n.(ast.MapNode)
-	if !ok {
-		return at(n).errorf("when must be a map of path: value")
-	}
-	for it := m.MapRange(); it.Next(); {
-		c := condition{path: text{at(it.Key()), strings.Trim(it.Key().String(), `"'`)}}
-		switch v := it.Value().(type) {
-		case *ast.SequenceNode:
-			if err := yaml.NodeToValue(v, &c.values); err != nil {
-				return err
-			}
-		case *ast.MappingNode:
-			var more struct {
-				Exists *bool    `yaml:"exists"`
-				Prefix string   `yaml:"prefix"`
-				Not    []string `yaml:"not"`
-			}
-			if err := yaml.NodeToValue(v, &more, yaml.Strict()); err != nil {
-				return err
-			}
-			c.exists, c.prefix, c.not = more.Exists, more.Prefix, more.Not
-			if c.exists == nil && c.prefix == "" && c.not == nil {
-				return c.path.errorf("the condition on %s says nothing", c.path.value)
-			}
-		default:
-			var s string
-			if err := yaml.NodeToValue(v, &s); err != nil {
-				return err
-			}
-			c.values = []string{s}
-		}
-		*cs = append(*cs, c)
-	}
-	sort.SliceStable(*cs, func(i, j int) bool { return (*cs)[i].path.value < (*cs)[j].path.value })
 	return nil
 }

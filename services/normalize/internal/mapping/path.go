@@ -14,7 +14,7 @@ type segment struct {
 const everyElement = -2
 
 // parsePath reads a.b["key.with.dots"][0].c and a[*].b.
-func parsePath(t text) ([]segment, error) {
+func parsePath(t place) ([]segment, error) {
 	var out []segment
 	s := t.value
 	for len(s) > 0 {

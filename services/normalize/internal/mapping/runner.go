@@ -13,6 +13,7 @@ import (
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/internal/block"
+	"github.com/vagus-hub/vagus/services/normalize/internal/text"
 )
 
 // Sink gives the builder of a family; rows go where the class belongs.
@@ -52,7 +53,7 @@ type Runner struct {
 
 	m        *Mapping
 	sink     Sink
-	parser   fastjson.Parser
+	json     fastjson.Parser
 	embedded []*fastjson.Parser
 	nested   int
 	values   []value
@@ -69,6 +70,16 @@ type Runner struct {
 	quiet    int       // > 0: what is found is part of a placed value
 	splits   []splitAt // arrays of records found in the current object
 	a, b     []byte    // scratch
+	c, d     []byte    // scratch of joined and captured values
+
+	parser  text.Parser // of the mapping's format, nil if it has none
+	table   *text.Table
+	textual []frame // objects that the parser is in
+	deep    int     // objects beyond those
+	extra   []slotText
+	item1   value // one item of a list, for its transform
+	first   *node
+	many    bool // the record holds several events
 }
 
 type splitAt struct {
@@ -81,7 +92,18 @@ type splitAt struct {
 func NewRunner(m *Mapping, sink Sink) *Runner {
 	r := &Runner{m: m, sink: sink, values: make([]value, len(m.slots)), bad: make([]bool, len(m.slots)), a: make([]byte, 0, 64<<10), b: make([]byte, 0, 64<<10)}
 	r.visit = r.onKey
-	r.setText = func(slot int, part []byte) { r.values[slot] = value{text: part, set: true} }
+	r.setText = func(slot int, part []byte) {
+		if slot >= 0 {
+			r.values[slot] = value{text: part, set: true}
+		}
+	}
+	if m.parser != nil {
+		r.parser = m.parser()
+	}
+	if m.table != nil {
+		t := *m.table
+		r.table = &t
+	}
 	return r
 }
 
@@ -103,8 +125,7 @@ var errUTF16 = errors.New("the record is UTF-16, not UTF-8; send UTF-8")
 
 // Map maps one record.
 func (r *Runner) Map(rec Record) Result {
-	r.rec, r.result, r.nested = &rec, Result{}, 0
-	r.clear()
+	r.begin(&rec)
 	data := rec.Data
 	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
 		return Result{Reason: "encoding", Err: errUTF16}
@@ -112,14 +133,29 @@ func (r *Runner) Map(rec Record) Result {
 	if !utf8.Valid(data) {
 		data = bytes.ToValidUTF8(data, []byte("\uFFFD")) // rare: the raw table keeps the bytes
 	}
-	trimmed := bytes.TrimLeft(data, " \t")
-	if r.m.Text || r.m.auto && (len(trimmed) == 0 || trimmed[0] != '{') {
-		return r.mapLine(data)
+	if r.m.IsText(data) {
+		return r.mapText(data)
 	}
-	v, err := r.parser.ParseBytes(data)
+	v, err := r.json.ParseBytes(data)
 	if err != nil {
 		return Result{Reason: "json", Err: fmt.Errorf("parse record: %w", parseError(err))}
 	}
+	return r.mapJSON(v)
+}
+
+// MapValue maps a record that is a JSON value already; rec.Data is not used.
+// v must be valid UTF-8 and is not kept.
+func (r *Runner) MapValue(rec Record, v *fastjson.Value) Result {
+	r.begin(&rec)
+	return r.mapJSON(v)
+}
+
+func (r *Runner) begin(rec *Record) {
+	r.rec, r.result, r.nested, r.many = rec, Result{}, 0, false
+	r.clear()
+}
+
+func (r *Runner) mapJSON(v *fastjson.Value) Result {
 	if v.Type() != fastjson.TypeObject {
 		return Result{Reason: "json", Err: fmt.Errorf("parse record: a JSON object is expected, this is %s", v.Type())}
 	}
@@ -183,7 +219,7 @@ func (r *Runner) clear() {
 		}
 		r.bad[i] = false
 	}
-	r.unmapped, r.path, r.splits = r.unmapped[:0], r.path[:0], r.splits[:0]
+	r.unmapped, r.path, r.splits, r.extra = r.unmapped[:0], r.path[:0], r.splits[:0], r.extra[:0]
 }
 
 // walk fills the slots below an object. With emit, the object ends a record.
@@ -259,6 +295,12 @@ func (r *Runner) fill(v *fastjson.Value, n *node) {
 func (r *Runner) onKey(key []byte, v *fastjson.Value) {
 	n := r.at.children[string(key)]
 	if n == nil {
+		if bytes.IndexByte(key, '.') > 0 {
+			if n = lookup(r.at, key); n != nil {
+				r.place(n, key, v)
+				return
+			}
+		}
 		r.keep(key, v)
 		return
 	}

@@ -161,7 +161,7 @@ func FuzzMap(f *testing.F) {
 		}
 		for _, n := range names {
 			data, _ := sources.FS.ReadFile(n)
-			if records, err := split(n, data); err == nil && len(records) > 0 && len(records[0]) < 8<<10 {
+			if records, err := set.Get(id).split(n, data); err == nil && len(records) > 0 && len(records[0]) < 8<<10 {
 				f.Add(records[0])
 			}
 		}
@@ -207,7 +207,7 @@ func BenchmarkMap(b *testing.B) {
 		bytes := 0
 		for _, n := range names {
 			data, _ := sources.FS.ReadFile(n)
-			part, err := split(n, data)
+			part, err := set.Get(id).split(n, data)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -50,7 +50,7 @@ func RunSamples(fsys fs.FS, m *Mapping) (SampleReport, error) {
 		if err != nil {
 			return rep, err
 		}
-		records, err := split(name, data)
+		records, err := m.split(name, data)
 		if err != nil {
 			return rep, err
 		}
@@ -96,7 +96,7 @@ func Samples(fsys fs.FS, source string) ([]string, error) {
 	}
 	for _, e := range entries {
 		switch path.Ext(e.Name()) {
-		case ".ndjson", ".log", ".json":
+		case ".ndjson", ".log", ".json", ".csv", ".tsv", ".txt":
 			out = append(out, path.Join(source, "testdata", e.Name()))
 		}
 	}
@@ -111,8 +111,11 @@ func goldenName(sample string) string {
 
 // split cuts a sample into records as ingest would: lines, or for .json the
 // elements of an array or the one document.
-func split(name string, data []byte) ([][]byte, error) {
+func (m *Mapping) split(name string, data []byte) ([][]byte, error) {
 	if path.Ext(name) != ".json" {
+		if m.Framing != (Framing{}) {
+			return m.Framing.frame(data), nil
+		}
 		var out [][]byte
 		for _, l := range bytes.Split(data, []byte("\n")) {
 			if l = bytes.TrimSuffix(l, []byte("\r")); len(l) > 0 {

@@ -9,7 +9,7 @@ import (
 type timeParser func(text []byte) (int64, bool)
 
 // newTimeParser knows unix_s (with fraction), unix_ms, unix_us, unix_ns,
-// rfc3339 and layouts of Go's time package, which are read as UTC if they name
+// rfc3339, syslog (RFC 3339 or "Jan _2 15:04:05") and layouts of Go's time package, which are read as UTC if they name
 // no zone.
 func newTimeParser(format string) (timeParser, error) {
 	switch format {
@@ -23,9 +23,11 @@ func newTimeParser(format string) (timeParser, error) {
 		return unixTime(1e-6), nil
 	case "rfc3339", "":
 		return parseRFC3339, nil
+	case "syslog":
+		return parseSyslogTime, nil
 	}
 	if time.Unix(0, 0).UTC().Format(format) == format {
-		return nil, fmt.Errorf("time format %q is none of unix_s, unix_ms, unix_us, unix_ns, rfc3339 or a layout such as 2006-01-02 15:04:05", format)
+		return nil, fmt.Errorf("time format %q is none of unix_s, unix_ms, unix_us, unix_ns, rfc3339, syslog or a layout such as 2006-01-02 15:04:05", format)
 	}
 	return func(text []byte) (int64, bool) {
 		t, err := time.Parse(format, view(text))
@@ -95,4 +97,36 @@ func digits(b []byte) (int, bool) {
 		n = n*10 + int(c-'0')
 	}
 	return n, true
+}
+
+// parseSyslogTime reads the time of RFC 5424, or of RFC 3164 with or without a
+// year.
+func parseSyslogTime(b []byte) (int64, bool) {
+	if ms, ok := parseRFC3339(b); ok {
+		return ms, true
+	}
+	for _, layout := range [...]string{"Jan _2 15:04:05", "Jan _2 2006 15:04:05", "Jan _2 15:04:05 MST"} {
+		if t, err := time.Parse(layout, view(b)); err == nil {
+			return t.UnixMilli(), true
+		}
+	}
+	return 0, false
+}
+
+// withYear gives a time that named no year the one that brings it nearest to
+// the time of receipt.
+func (r *Runner) withYear(ms int64) int64 {
+	const yearOne = -62135596800000 // 0001-01-01
+	if ms >= yearOne {
+		return ms
+	}
+	received := time.UnixMilli(r.rec.Received).UTC()
+	t := time.UnixMilli(ms).UTC()
+	for _, year := range [...]int{received.Year(), received.Year() - 1, received.Year() + 1} {
+		at := time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+		if d := at.Sub(received); d > -180*24*time.Hour && d < 180*24*time.Hour {
+			return at.UnixMilli()
+		}
+	}
+	return ms
 }

@@ -54,13 +54,17 @@ func (r *Runner) keepAt(v *fastjson.Value) {
 // keepSlot adds a slot that no column of the class took.
 func (r *Runner) keepSlot(slot int) {
 	v := &r.values[slot]
-	if v.json == nil || v.json.Type() == fastjson.TypeNull {
+	if v.json == nil && len(r.text(slot)) == 0 || v.json != nil && v.json.Type() == fastjson.TypeNull {
 		return
 	}
 	saved := r.path
 	r.slotPath = append(r.slotPath[:0], r.m.slots[slot]...)
 	r.path = r.slotPath
-	r.keepAt(v.json)
+	if v.json == nil {
+		r.keepText(nil, v.text)
+	} else {
+		r.keepAt(v.json)
+	}
 	r.path = saved
 }
 

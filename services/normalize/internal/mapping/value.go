@@ -20,6 +20,9 @@ type value struct {
 // view makes a string of bytes without copying; valid as long as they are.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
+// viewBytes is the opposite: the bytes must not be changed.
+func viewBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // textOf renders a JSON value: strings as they are, numbers and booleans as
 // written, objects and arrays as JSON, null as nothing. scratch is used where
 // rendering is needed.
