@@ -56,7 +56,7 @@ func (s *Service) readAccess() (err error) {
 			return err
 		}
 	}
-	s.tokensFile = reload.New(s.opts.TokensFile)
+	s.tokensFile = reload.New(s.opts.ReloadEvery, s.opts.TokensFile)
 	err = s.readTokensFile()
 	if errors.Is(err, fs.ErrNotExist) && len(s.opts.Tokens) > 0 {
 		return s.SetTokens(s.opts.Tokens)
@@ -106,6 +106,7 @@ func (s *Service) bind() error {
 		if err != nil {
 			return fmt.Errorf("ingest: %w", err)
 		}
+		certs.LookEvery(s.opts.ReloadEvery)
 		s.server.TLSConfig = certs.Config()
 		s.runs = append(s.runs, runner{"certificates", certs.Run})
 	}

@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/vagus-hub/vagus/services/ingest/internal/auth"
+	"github.com/vagus-hub/vagus/services/ingest/internal/bulk"
 	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
+	"github.com/vagus-hub/vagus/services/ingest/internal/hec"
+	"github.com/vagus-hub/vagus/services/ingest/internal/otlp"
 	"github.com/vagus-hub/vagus/services/ingest/internal/reload"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
@@ -42,6 +45,16 @@ type Client = auth.Client
 // TLS is where certificates are; see its fields.
 type TLS = reload.TLS
 
+// HEC configures the Splunk HTTP Event Collector; see its fields.
+type HEC = hec.Config
+
+// Bulk configures Elasticsearch's _bulk; see its fields.
+type Bulk = bulk.Config
+
+// OTLP configures OpenTelemetry's receiver; see its fields. The zero value
+// receives on the one HTTP port only.
+type OTLP = otlp.Config
+
 // HashToken gives what Token.SHA256 holds.
 func HashToken(secret string) string { return auth.Hash(secret) }
 
@@ -69,6 +82,11 @@ type Options struct {
 	TokensFile string
 	// Hooks are the signed webhooks, by name.
 	Hooks map[string]Hook
+	// HEC is for what ships to Splunk, Bulk for what ships to Elasticsearch.
+	HEC  HEC
+	Bulk Bulk
+	// OTLP is for OpenTelemetry's logs, traces and metrics.
+	OTLP OTLP
 
 	// MaxWire and MaxBody bound a request in bytes, as sent and unpacked;
 	// MaxRatio bounds unpacked to sent (looked at beyond 4 MiB).
@@ -87,6 +105,8 @@ type Options struct {
 	// QueueTimeout bounds the wait for memory before 429; AckTimeout the wait
 	// for the bus before 503.
 	QueueTimeout, AckTimeout time.Duration
+	// ReloadEvery is how often the files of tokens and certificates are looked at.
+	ReloadEvery time.Duration
 	// Grace is how long requests at work may take to end when Run stops.
 	Grace time.Duration
 
@@ -102,6 +122,7 @@ func DefaultOptions() Options {
 		MaxRecord: 1 << 20, MaxRecords: 1_000_000, MaxInFlight: 192 << 20, BlockBytes: 900 << 10,
 		HeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 15 * time.Second,
 		QueueTimeout: 2 * time.Second, AckTimeout: 20 * time.Second, Grace: 15 * time.Second,
+		ReloadEvery: 2 * time.Second,
 	}
 }
 
@@ -128,6 +149,9 @@ func (o *Options) check() error {
 	}
 	if o.MaxBody > 1<<31 {
 		return fmt.Errorf("ingest options: MaxBody is %d, at most 2 GiB", o.MaxBody)
+	}
+	if o.ReloadEvery <= 0 {
+		return fmt.Errorf("ingest options: ReloadEvery is %s, must be positive", o.ReloadEvery)
 	}
 	if o.MaxInFlight < 4<<20 {
 		return fmt.Errorf("ingest options: MaxInFlight is %d, at least 4 MiB", o.MaxInFlight)

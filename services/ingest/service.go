@@ -23,6 +23,7 @@ import (
 	"github.com/vagus-hub/vagus/services/ingest/internal/frame"
 	"github.com/vagus-hub/vagus/services/ingest/internal/hook"
 	"github.com/vagus-hub/vagus/services/ingest/internal/intake"
+	"github.com/vagus-hub/vagus/services/ingest/internal/otlp"
 	"github.com/vagus-hub/vagus/services/ingest/internal/reload"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
@@ -44,6 +45,7 @@ type Service struct {
 	runs     []runner
 	clients  *auth.Clients
 	hooks    map[string]*hook.Hook
+	otlp     *otlp.Receiver
 
 	tokensFile *reload.Watcher
 }
@@ -98,26 +100,31 @@ func New(opts Options) (*Service, error) {
 	for _, p := range []string{"GET /healthz", "GET /readyz", "GET /metrics"} {
 		mux.Handle(p, probe)
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.refuse(w, r, &problem{status: http.StatusNotFound, Code: "no_such_path", Message: "send logs with POST /v1/ingest/{source}"})
-	})
+	mux.HandleFunc("/", s.noSuchPath)
 	s.server = &http.Server{
 		Handler: s.certified(mux), ReadHeaderTimeout: opts.HeaderTimeout, IdleTimeout: 2 * opts.ReadTimeout, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug), // handshakes that fail, mostly
 	}
 	if err := s.bind(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.otlp.Close())
 	}
 	return s, nil
 }
 
+func (s *Service) noSuchPath(w http.ResponseWriter, r *http.Request) {
+	s.refuse(w, r, &problem{status: http.StatusNotFound, Code: "no_such_path", Message: "send logs with POST /v1/ingest/{source}"})
+}
+
 // URL is where the service is reached, without a slash at the end.
 func (s *Service) URL() string {
-	if s.server.TLSConfig != nil {
+	if s.opts.TLS.Enabled() {
 		return "https://" + s.Addr()
 	}
 	return "http://" + s.Addr()
 }
+
+// OTLPAddr is the address of OTLP's gRPC port; "" if there is none.
+func (s *Service) OTLPAddr() string { return s.otlp.GRPCAddr() }
 
 // Addr is the address that is listened on.
 func (s *Service) Addr() string { return s.listener.Addr().String() }
@@ -211,11 +218,11 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 func (s *Service) serve() error {
-	if s.server.TLSConfig != nil {
+	if s.opts.TLS.Enabled() {
 		return s.server.ServeTLS(s.listener, "", "")
 	}
 	return s.server.Serve(s.listener)
 }
 
 // Close frees the address of a Service that never ran.
-func (s *Service) Close() error { return errors.Join(s.server.Close(), s.listener.Close()) }
+func (s *Service) Close() error { return errors.Join(s.server.Close(), s.listener.Close(), s.otlp.Close()) }

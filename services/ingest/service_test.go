@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
 }
 
-var framings = map[string]Framing{"litellm.proxy": {}, "nginx.access": {Text: true}, "nginx.error": {Text: true}}
+var framings = map[string]Framing{"litellm.proxy": {}, "nginx.access": {Text: true}, "nginx.error": {Text: true}, "kubernetes.audit": {}}
 
 func options(b Bus) Options {
 	o := DefaultOptions()

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Every is how often files are looked at.
-const Every = 2 * time.Second
+// young is how long a file's times are not to be trusted.
+const young = 5 * time.Second
 
 // state is what a file was like.
 type state struct {
@@ -22,13 +22,15 @@ type state struct {
 
 // Watcher remembers files. Not safe for concurrent use.
 type Watcher struct {
+	every time.Duration
 	paths []string
 	known map[string]state
 }
 
-// New takes the files as they are now; empty paths are left out.
-func New(paths ...string) *Watcher {
-	w := &Watcher{known: map[string]state{}}
+// New takes the files as they are now, to look at them every so often; empty
+// paths are left out.
+func New(every time.Duration, paths ...string) *Watcher {
+	w := &Watcher{every: every, known: map[string]state{}}
 	for _, p := range paths {
 		if p != "" {
 			w.paths = append(w.paths, p)
@@ -50,7 +52,7 @@ func (w *Watcher) Changed() bool {
 		old := w.known[p]
 		// A change within the clock's grain of the file system shows in the
 		// content alone, so young files are read all the same.
-		if info.ModTime().Equal(old.mtime) && info.Size() == old.size && time.Since(old.mtime) > 2*Every {
+		if info.ModTime().Equal(old.mtime) && info.Size() == old.size && time.Since(old.mtime) > young {
 			continue
 		}
 		data, err := os.ReadFile(p)
@@ -70,7 +72,7 @@ func (w *Watcher) Run(ctx context.Context, f func()) error {
 		<-ctx.Done()
 		return nil
 	}
-	tick := time.NewTicker(Every)
+	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	for {
 		select {

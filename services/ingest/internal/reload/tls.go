@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
 // TLS is where certificates are, as PEM files. They are read again when they
@@ -72,12 +73,12 @@ type Certs struct {
 	watcher *Watcher
 }
 
-// LoadCerts reads the files a first time.
+// LoadCerts reads the files a first time; Run looks at them every two seconds.
 func LoadCerts(t TLS, log *slog.Logger) (*Certs, error) {
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	c := &Certs{from: t, log: log, watcher: New(t.Cert, t.Key, t.ClientCA)}
+	c := &Certs{from: t, log: log, watcher: New(2*time.Second, t.Cert, t.Key, t.ClientCA)}
 	cfg, err := t.load()
 	if err != nil {
 		return nil, err
@@ -85,6 +86,9 @@ func LoadCerts(t TLS, log *slog.Logger) (*Certs, error) {
 	c.now.Store(cfg)
 	return c, nil
 }
+
+// LookEvery changes how often Run looks; call it before Run.
+func (c *Certs) LookEvery(d time.Duration) { c.watcher.every = d }
 
 // Config is for a server; each handshake gets the certificates of the moment.
 func (c *Certs) Config() *tls.Config {
