@@ -2,9 +2,14 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"github.com/vagus-hub/vagus/services/ingest/internal/bulk"
+	"github.com/vagus-hub/vagus/services/ingest/internal/hec"
+	"github.com/vagus-hub/vagus/services/ingest/internal/otlp"
 )
 
 // receivers is every way in: handlers on the one HTTP port, and runners with
@@ -30,6 +35,42 @@ func (r *receivers) add() error {
 	r.http("hook", r.s.answering(r.s.hook), "POST /v1/hook/{name}")
 	r.http("cloudevents", r.s.answering(r.s.cloudEvents), "POST /v1/cloudevents", "POST /v1/cloudevents/{source}")
 	r.http("kubernetes_audit", r.s.answering(r.s.kubernetesAudit), "POST /v1/kubernetes/audit")
+	return errors.Join(r.splunk(), r.elastic(), r.openTelemetry(), r.sockets(), r.files())
+}
+
+func (r *receivers) splunk() error {
+	if r.s.opts.HEC.Disabled {
+		return nil
+	}
+	h, err := hec.New(r.s.opts.HEC, r.s)
+	if err != nil {
+		return err
+	}
+	r.http("hec", h, hec.Patterns()...)
+	return nil
+}
+
+func (r *receivers) elastic() error {
+	if r.s.opts.Bulk.Disabled {
+		return nil
+	}
+	h, err := bulk.New(r.s.opts.Bulk, r.s, http.HandlerFunc(r.s.noSuchPath))
+	if err != nil {
+		return err
+	}
+	r.http("bulk", h, bulk.Patterns()...)
+	return nil
+}
+
+// openTelemetry also has ports of its own, if configured.
+func (r *receivers) openTelemetry() error {
+	o, err := otlp.New(r.s.opts.OTLP, r.s, r.s.clients, r.s.opts.Logger)
+	if err != nil {
+		return err
+	}
+	r.s.otlp = o
+	r.http("otlp", o.Handler(), o.Patterns()...)
+	r.run("otlp", o.Run)
 	return nil
 }
 

@@ -285,7 +285,8 @@ func (h *Hub) startIngest(secrets instance.Secrets, connect func(string) (*bus.B
 		lines, known := n.Lines(source)
 		return ingest.Framing{Text: lines}, known
 	}
-	opts.Sources = n.Sources
+	opts.Sources, opts.HEC, opts.Bulk = n.Sources, cfg.HEC, cfg.Bulk
+	opts.Syslog, opts.Tail, opts.Dir = cfg.Syslog, cfg.Tail, filepath.Join(h.opts.Config.Data, "ingest")
 	s, err := ingest.New(opts)
 	if err != nil {
 		return err

@@ -63,6 +63,10 @@ type Ingest struct {
 	TokensFile string                 `yaml:"tokens_file"` // default <data>/tokens.yaml
 	Clients    []ingest.Client        `yaml:"clients"`     // of client certificates
 	Hooks      map[string]ingest.Hook `yaml:"hooks"`       // signed webhooks
+	HEC        ingest.HEC             `yaml:"hec"`         // Splunk's HTTP Event Collector
+	Bulk       ingest.Bulk            `yaml:"bulk"`        // Elasticsearch's _bulk
+	Syslog     []ingest.Syslog        `yaml:"syslog"`      // listeners
+	Tail       []ingest.Tail          `yaml:"tail"`        // files that are followed
 }
 
 // Tokens is the file of tokens that can be changed while the hub runs.
@@ -267,6 +271,22 @@ func (c *Ingest) check(at func(path, format string, args ...any) error) error {
 		hook := c.Hooks[name]
 		if err := hook.Check(); err != nil {
 			return at("ingest.hooks.'"+name+"'", "%s", err)
+		}
+	}
+	if err := c.HEC.Check(); err != nil {
+		return at("ingest.hec", "%s", strings.TrimPrefix(err.Error(), "hec: "))
+	}
+	if err := c.Bulk.Check(); err != nil {
+		return at("ingest.bulk", "%s", strings.TrimPrefix(err.Error(), "bulk: "))
+	}
+	for i := range c.Syslog {
+		if err := c.Syslog[i].Check(); err != nil {
+			return at(fmt.Sprintf("ingest.syslog[%d]", i), "%s", err)
+		}
+	}
+	for i := range c.Tail {
+		if err := c.Tail[i].Check(); err != nil {
+			return at(fmt.Sprintf("ingest.tail[%d]", i), "%s", err)
 		}
 	}
 	return nil
