@@ -87,6 +87,11 @@ type Options struct {
 	Bulk Bulk
 	// OTLP is for OpenTelemetry's logs, traces and metrics.
 	OTLP OTLP
+	// Syslog lists listeners, Tail files to follow. Dir, needed with Tail, keeps
+	// their positions.
+	Syslog []Syslog
+	Tail   []Tail
+	Dir    string
 
 	// MaxWire and MaxBody bound a request in bytes, as sent and unpacked;
 	// MaxRatio bounds unpacked to sent (looked at beyond 4 MiB).

@@ -32,7 +32,7 @@ const (
 	calm       = 30 * time.Second // files that did not change so long are looked at less often
 	calmPoll   = 2 * time.Second
 	drain      = 10 * time.Second // files without a name are read on so long
-	workers    = 8
+	workers    = 16
 	chunkBytes = 512 << 10
 	burst      = 16       // chunks of one file before others have their turn
 	maxOpen    = 512      // descriptors of files where nothing happens

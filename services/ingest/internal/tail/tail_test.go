@@ -360,8 +360,12 @@ func TestJournalTorn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 10_000 { // compacts on the way
-		if err := j.write(&entry{ID: fmt.Sprint(i % 7), Offset: int64(i)}); err != nil {
+	for i := 0; i < 10_000; i += 100 { // compacts on the way
+		var entries []*entry
+		for k := range 100 {
+			entries = append(entries, &entry{ID: fmt.Sprint((i + k) % 7), Offset: int64(i + k)})
+		}
+		if err := j.write(entries...); err != nil {
 			t.Fatal(err)
 		}
 	}
