@@ -225,4 +225,6 @@ func (s *Service) serve() error {
 }
 
 // Close frees the address of a Service that never ran.
-func (s *Service) Close() error { return errors.Join(s.server.Close(), s.listener.Close(), s.otlp.Close()) }
+func (s *Service) Close() error {
+	return errors.Join(s.server.Close(), s.listener.Close(), s.otlp.Close())
+}
