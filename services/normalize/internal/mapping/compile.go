@@ -30,10 +30,10 @@ type Mapping struct {
 	marks   []mark // lists of attributes and embedded JSON, for detection
 	absent  [][]byte
 	root    *node
-	unwrap  string // array that stands for its elements
-	depth   int    // levels of split
-	slots   []string
-	ignored []bool // by slot: placed by a pattern, not wanted
+	unwrap  string   // array that stands for its elements
+	depth   int      // levels of split
+	slots   []string // paths as unmapped shows them
+	ignored []bool   // by slot: placed by a pattern, not wanted
 	times   []timeOp
 	drops   []dropOp
 	cases   []caseOp
@@ -191,6 +191,7 @@ func (c *compiler) compile(f *file) {
 	for path, s := range c.slots {
 		if segments, err := c.parse(place{value: path}); err == nil {
 			m.ignored[s] = m.root.find(segments).ignore
+			m.slots[s] = shown(segments)
 		}
 	}
 	for i := range m.cases {

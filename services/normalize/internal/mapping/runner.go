@@ -26,6 +26,15 @@ type Record struct {
 	UID      [16]byte
 	Received int64 // ms since 1970
 	Data     []byte
+	Known    *Known // what was around the record, nil for nothing
+}
+
+// Known is what an envelope says of the record in it. It fills what the
+// mapping leaves empty.
+type Known struct {
+	Time int64  // ms since 1970, 0 if it does not say
+	Host []byte // device.hostname
+	App  []byte // service.name
 }
 
 // Result says what became of a record. Events + Dropped is at least 1 unless
@@ -79,6 +88,7 @@ type Runner struct {
 	extra   []slotText
 	item1   value // one item of a list, for its transform
 	first   *node
+	filled  filled
 	many    bool // the record holds several events
 }
 
@@ -140,13 +150,6 @@ func (r *Runner) Map(rec Record) Result {
 	if err != nil {
 		return Result{Reason: "json", Err: fmt.Errorf("parse record: %w", parseError(err))}
 	}
-	return r.mapJSON(v)
-}
-
-// MapValue maps a record that is a JSON value already; rec.Data is not used.
-// v must be valid UTF-8 and is not kept.
-func (r *Runner) MapValue(rec Record, v *fastjson.Value) Result {
-	r.begin(&rec)
 	return r.mapJSON(v)
 }
 

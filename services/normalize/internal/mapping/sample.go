@@ -104,6 +104,28 @@ func Samples(fsys fs.FS, source string) ([]string, error) {
 	return out, nil
 }
 
+// eachSample visits the records of a source's samples.
+func (m *Mapping) eachSample(fsys fs.FS, visit func(name string, record []byte)) error {
+	names, err := Samples(fsys, m.Source)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		data, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return err
+		}
+		records, err := m.split(name, data)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			visit(name, r)
+		}
+	}
+	return nil
+}
+
 func goldenName(sample string) string {
 	dir, file := path.Split(sample)
 	return path.Join(dir, "golden", file+".events")
