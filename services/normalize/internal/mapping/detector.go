@@ -3,6 +3,7 @@ package mapping
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/vagus-hub/vagus/services/normalize/internal/text"
@@ -185,16 +186,17 @@ func (d *detector) addLine(c *chosen) {
 	var bytes [256]bool
 	prefixed := false
 	for _, t := range c.alt.line {
-		if t.prefix == nil || prefixed {
-			continue
-		}
-		prefixed = true
-		for _, p := range t.prefix {
-			if p == "" {
-				prefixed = false
-				break
+		switch {
+		case prefixed:
+		case t.prefix != nil:
+			prefixed = !slices.Contains(t.prefix, "")
+			for _, p := range t.prefix {
+				if p != "" {
+					bytes[p[0]] = true
+				}
 			}
-			bytes[p[0]] = true
+		case t.re != nil:
+			bytes, prefixed = firstBytes(t.re)
 		}
 	}
 	if !prefixed {

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"testing"
 	"testing/fstest"
@@ -79,6 +80,33 @@ func TestFind(t *testing.T) {
 	}
 }
 
+func TestFirstBytes(t *testing.T) {
+	tests := map[string]struct{ pattern, want string }{
+		"literal":      {`^abc`, "a"},
+		"class":        {`^[x-z]1`, "xyz"},
+		"choice":       {`^(?:a|b+|\d{0}c)`, "abc"},
+		"optional":     {`^a?b`, "ab"},
+		"not anchored": {`abc`, "any"},
+		"one is not":   {`^a|b`, "any"},
+		"may be empty": {`^a*`, "any"},
+	}
+	for name, tt := range tests {
+		bytes, ok := firstBytes(regexp.MustCompile(tt.pattern))
+		got := "any"
+		if ok {
+			got = ""
+			for b := range 128 {
+				if bytes[b] {
+					got += string(rune(b))
+				}
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
 // TestEverySampleIsRecognised: a record must be told by what is in it.
 func TestEverySampleIsRecognised(t *testing.T) {
 	set, err := Load(sources.FS)
@@ -93,9 +121,11 @@ func TestEverySampleIsRecognised(t *testing.T) {
 			continue
 		}
 		wrong := map[string]int{}
+		r := NewRunner(m, &sampleSink{})
 		err := m.eachSample(sources.FS, func(name string, record []byte) {
 			got := f.Find(record)
 			switch {
+			case got == nil && r.Map(Record{Received: fixedReceived, Data: record}).Dropped > 0: // noise, such as a line at the start
 			case got == nil:
 				wrong[name+": recognised as nothing"]++
 			case got != m:

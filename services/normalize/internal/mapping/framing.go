@@ -47,7 +47,7 @@ func (fr Framing) frame(data []byte) [][]byte {
 		}
 		current = bytes.Clone(line)
 	}
-	if current != nil {
+	if current != nil && !(fr.Header != "" && header) { // a header without lines is no record
 		out = append(out, current)
 	}
 	return out
