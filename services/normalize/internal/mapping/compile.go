@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -69,6 +70,7 @@ type op struct {
 	minus   int // slot to subtract, -1 if none
 	join    int // slot to add behind a slash, -1 if none
 	as      transform
+	asName  string
 	mapping map[string]string
 	other   string // default of a mapped value
 	text    string // constant
@@ -241,6 +243,18 @@ func (c *compiler) slot(p place) int {
 	c.m.slots = append(c.m.slots, p.value)
 	c.m.root.find(segments).slot = s
 	return s
+}
+
+// Families lists the families that the mapping's classes are stored in.
+func (m *Mapping) Families() []string {
+	var out []string
+	for i := range m.cases {
+		if f := m.cases[i].family.String(); !slices.Contains(out, f) {
+			out = append(out, f)
+		}
+	}
+	sort.Strings(out)
+	return out
 }
 
 // Columns lists the columns that the mapping can fill, by path.

@@ -70,6 +70,9 @@ func (r *Runner) write(k *caseOp) {
 			r.Mapped++
 		}
 	}
+	if r.trace != nil {
+		r.trace(k)
+	}
 	if n := len(r.unmapped); n > 0 {
 		r.unmapped[0] = '{'
 		r.unmapped = append(r.unmapped, '}')

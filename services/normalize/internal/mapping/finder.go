@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"bytes"
+	"io/fs"
 
 	"github.com/vagus-hub/vagus/services/normalize/internal/json"
 	"github.com/vagus-hub/vagus/services/normalize/internal/text"
@@ -343,4 +344,20 @@ func (v *sight) Close() {
 	} else if len(v.nodes) > 1 {
 		v.nodes = v.nodes[:len(v.nodes)-1]
 	}
+}
+
+// RecognisesSamples reports whether every sample of a source in fsys is
+// recognised as its own and as surely as no other's, but for records that the
+// mapping drops.
+func (s *Set) RecognisesSamples(fsys fs.FS, source string) (bool, error) {
+	m, f, all := s.Get(source), s.NewFinder(), true
+	r := NewRunner(m, &sampleSink{})
+	n := 0
+	err := m.eachSample(fsys, func(_ string, record []byte) {
+		n++
+		if got := f.Find(record); got != m || f.Ambiguous() {
+			all = all && got == nil && r.Map(Record{Received: fixedReceived, Data: record}).Dropped > 0
+		}
+	})
+	return all && n > 0, err
 }

@@ -89,7 +89,8 @@ type Runner struct {
 	item1   value // one item of a list, for its transform
 	first   *node
 	filled  filled
-	many    bool // the record holds several events
+	trace   func(*caseOp) // told of every event, for Explain
+	many    bool          // the record holds several events
 }
 
 type splitAt struct {
