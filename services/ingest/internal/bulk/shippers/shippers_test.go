@@ -1,8 +1,9 @@
-package bulk
+package shippers
 
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -16,10 +17,20 @@ import (
 	"github.com/elastic/go-elasticsearch/v8"
 	"github.com/elastic/go-elasticsearch/v8/esutil"
 
+	"github.com/vagus-hub/vagus/services/ingest/internal/bulk"
 	"github.com/vagus-hub/vagus/services/ingest/internal/httpin/hubtest"
 	"github.com/vagus-hub/vagus/services/ingest/internal/intake"
 	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
+
+func handler(t testing.TB, hub *hubtest.Hub) *bulk.Handler {
+	t.Helper()
+	h, err := bulk.New(bulk.Config{}, hub, http.NotFoundHandler())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
 
 // once checks that the documents 0 to n-1 are there, each once.
 func once(t testing.TB, hub *hubtest.Hub, n int, mark func(i int) string) {
@@ -40,9 +51,9 @@ func once(t testing.TB, hub *hubtest.Hub, n int, mark func(i int) string) {
 // document what became of it.
 func TestElasticsBulkIndexer(t *testing.T) {
 	hub := hubtest.New(t)
-	srv := httptest.NewServer(handler(t, hub, Config{}))
+	srv := httptest.NewServer(handler(t, hub))
 	defer srv.Close()
-	for name, address := range map[string]string{"root": srv.URL, "prefix": srv.URL + Prefix} {
+	for name, address := range map[string]string{"root": srv.URL, "prefix": srv.URL + bulk.Prefix} {
 		t.Run(name, func(t *testing.T) {
 			before := len(hub.Records())
 			es, err := elasticsearch.NewClient(elasticsearch.Config{
@@ -99,7 +110,7 @@ func TestElasticsBulkIndexer(t *testing.T) {
 func TestRsyslogElasticsearch(t *testing.T) {
 	program := testkit.Program(t, "rsyslogd")
 	hub := hubtest.New(t)
-	srv := httptest.NewServer(handler(t, hub, Config{}))
+	srv := httptest.NewServer(handler(t, hub))
 	defer srv.Close()
 	var calls atomic.Int32
 	hub.Busy(func(int, *intake.Batch) bool { return calls.Add(1)%3 == 2 })
