@@ -35,8 +35,9 @@ func (w *worker) choose(rec *mapping.Record) (r *mapping.Runner, reason, problem
 		rec.Data = w.named(m, kind, rec.Data, content.Inner)
 		return w.runner(source), "", ""
 	}
+	var general *mapping.Mapping // a fallback that recognises the whole
 	for _, inner := range content.Inner {
-		if m := w.finder.Find(inner); m != nil {
+		if m := w.finder.Find(inner); m != nil && !mapping.IsFallback(m.Source) {
 			if !m.ReadsHeader(kind == envelope.Syslog) {
 				rec.Data = inner
 			}
@@ -44,10 +45,16 @@ func (w *worker) choose(rec *mapping.Record) (r *mapping.Runner, reason, problem
 		}
 	}
 	if m := w.finder.Find(rec.Data); m != nil {
-		return w.runner(m.Source), "", ""
+		if !mapping.IsFallback(m.Source) {
+			return w.runner(m.Source), "", ""
+		}
+		general = m
 	}
 	fallback := envelope.Fallback(kind, rec.Data)
-	if r = w.runner(fallback); r == nil {
+	if r = w.runner(fallback); r == nil && general != nil {
+		r = w.runner(general.Source)
+	}
+	if r == nil {
 		problem = "no source's mapping recognises the record; name the source, or add one (vagus sources new)"
 		if fallback != "" {
 			problem = fmt.Sprintf("no source's mapping recognises the record, and there is none for %s", fallback)

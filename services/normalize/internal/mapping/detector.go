@@ -45,6 +45,16 @@ func newReading(name string) *reading {
 	return &reading{name: name, root: newNode(), index: map[string]int{}}
 }
 
+// IsFallback reports whether a source is for whatever comes in an envelope:
+// any other source that recognises a record wins over it.
+func IsFallback(source string) bool {
+	switch source {
+	case "syslog.message", "splunk.hec", "elastic.ecs", "opentelemetry.logs", "opentelemetry.traces", "opentelemetry.metrics", "cloudevents.event":
+		return true
+	}
+	return false
+}
+
 // newDetector builds the index. Mappings come in the order of their ids, which
 // decides where two are equally sure.
 func newDetector(all []*Mapping) *detector {
@@ -54,6 +64,9 @@ func newDetector(all []*Mapping) *detector {
 		for i := range m.detect {
 			a := &m.detect[i]
 			c := &chosen{m: m, alt: a, count: a.conditions()}
+			if IsFallback(m.Source) {
+				c.count -= 1000 // any other source knows better
+			}
 			if len(a.line) == 0 && m.format != formatText {
 				d.json.add(c)
 			}
