@@ -99,6 +99,8 @@ CREATE TABLE IF NOT EXISTS events_ai
     trace_uid String COMMENT 'trace' CODEC(ZSTD(1)),
     trace_span_uid String COMMENT 'span' CODEC(ZSTD(1)),
     trace_parent_span_uid String COMMENT 'parent span' CODEC(ZSTD(1)),
+    metric_name LowCardinality(String) COMMENT 'what was measured, as the source names it',
+    metric_value Float64 COMMENT 'its value, in the unit that the name says',
     scores Map(LowCardinality(String), Float32) COMMENT 'scores of the hub''s own sensors',
     unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
@@ -177,6 +179,8 @@ CREATE TABLE IF NOT EXISTS events_api
     http_request_query String COMMENT 'URL query' CODEC(ZSTD(1)),
     http_request_hostname LowCardinality(String) COMMENT 'Host header',
     http_request_user_agent LowCardinality(String) COMMENT 'User-Agent',
+    metric_name LowCardinality(String) COMMENT 'what was measured, as the source names it',
+    metric_value Float64 COMMENT 'its value, in the unit that the name says',
     unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
@@ -279,6 +283,8 @@ CREATE TABLE IF NOT EXISTS events_host
     reg_key_path LowCardinality(String) COMMENT 'registry key or value path',
     reg_value_data LowCardinality(String) COMMENT 'value written',
     ai_agent_name LowCardinality(String) COMMENT 'agent by name',
+    metric_name LowCardinality(String) COMMENT 'what was measured, as the source names it',
+    metric_value Float64 COMMENT 'its value, in the unit that the name says',
     unmapped String COMMENT 'what the mapping did not place, as JSON text, cut at 16 KiB' CODEC(ZSTD(1)),
     INDEX ix_event_uid event_uid TYPE bloom_filter(0.01) GRANULARITY 4
 )
@@ -464,6 +470,8 @@ CREATE TABLE IF NOT EXISTS events_data
     actor_user_credential_uid LowCardinality(String) COMMENT 'id or hash of the API key or token, never the key',
     actor_app_name LowCardinality(String) COMMENT 'client application',
     src_endpoint_ip IPv6 COMMENT 'client address (IPv4 as mapped IPv6); absent reads as "" in rules',
+    traffic_bytes_out UInt64 COMMENT 'bytes from the client to the server',
+    traffic_bytes_in UInt64 COMMENT 'bytes from the server to the client',
     device_hostname LowCardinality(String) COMMENT 'machine the record is about',
     cloud_account LowCardinality(String) COMMENT 'cloud account, subscription or project',
     cloud_region LowCardinality(String) COMMENT 'its region',
@@ -670,6 +678,8 @@ CREATE TABLE IF NOT EXISTS events
     trace_uid String,
     trace_span_uid String,
     trace_parent_span_uid String,
+    metric_name LowCardinality(String),
+    metric_value Float64,
     scores Map(LowCardinality(String), Float32),
     unmapped String
 )

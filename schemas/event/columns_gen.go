@@ -192,12 +192,14 @@ const (
 	TraceUID                                       // trace
 	TraceSpanUID                                   // span
 	TraceParentSpanUID                             // parent span
+	MetricName                                     // what was measured, as the source names it
+	MetricValue                                    // its value, in the unit that the name says
 	Scores                                         // scores of the hub's own sensors
 	Unmapped                                       // what the mapping did not place, as JSON text, cut at 16 KiB
 )
 
 // NumColumns is the number of columns.
-const NumColumns = 171
+const NumColumns = 173
 
 // Columns describes every column, indexed by ColumnID.
 var Columns = [NumColumns]Column{
@@ -254,8 +256,8 @@ var Columns = [NumColumns]Column{
 	{ID: 50, Name: "dst_endpoint_hostname", Path: "dst_endpoint.hostname", Kind: KindKeyword, Families: 0xf, OCSF: "dst_endpoint.hostname", OTel: "server.address", ECS: "destination.domain", Privacy: "", Max: 8192, Doc: "server host name or upstream"},
 	{ID: 51, Name: "connection_info_protocol_name", Path: "connection_info.protocol_name", Kind: KindKeyword, Families: 0xc, OCSF: "connection_info.protocol_name", OTel: "", ECS: "network.transport", Privacy: "", Max: 8192, Doc: "tcp, udp, …"},
 	{ID: 52, Name: "connection_info_direction_id", Path: "connection_info.direction_id", Kind: KindU8, Families: 0xc, OCSF: "connection_info.direction_id", OTel: "", ECS: "network.direction", Privacy: "", Max: 0, Doc: "1 inbound 2 outbound 3 lateral"},
-	{ID: 53, Name: "traffic_bytes_out", Path: "traffic.bytes_out", Kind: KindU64, Families: 0xc, OCSF: "traffic.bytes_out", OTel: "", ECS: "source.bytes", Privacy: "", Max: 0, Doc: "bytes from the client to the server"},
-	{ID: 54, Name: "traffic_bytes_in", Path: "traffic.bytes_in", Kind: KindU64, Families: 0xc, OCSF: "traffic.bytes_in", OTel: "", ECS: "destination.bytes", Privacy: "", Max: 0, Doc: "bytes from the server to the client"},
+	{ID: 53, Name: "traffic_bytes_out", Path: "traffic.bytes_out", Kind: KindU64, Families: 0x2c, OCSF: "traffic.bytes_out", OTel: "", ECS: "source.bytes", Privacy: "", Max: 0, Doc: "bytes from the client to the server"},
+	{ID: 54, Name: "traffic_bytes_in", Path: "traffic.bytes_in", Kind: KindU64, Families: 0x2c, OCSF: "traffic.bytes_in", OTel: "", ECS: "destination.bytes", Privacy: "", Max: 0, Doc: "bytes from the server to the client"},
 	{ID: 55, Name: "device_hostname", Path: "device.hostname", Kind: KindKeyword, Families: 0x3f, OCSF: "device.hostname", OTel: "host.name", ECS: "host.name", Privacy: "", Max: 8192, Doc: "machine the record is about"},
 	{ID: 56, Name: "device_ip", Path: "device.ip", Kind: KindIP, Families: 0x14, OCSF: "device.ip", OTel: "", ECS: "host.ip", Privacy: "", Max: 0, Doc: "its address"},
 	{ID: 57, Name: "cloud_account", Path: "cloud.account", Kind: KindKeyword, Families: 0x3f, OCSF: "cloud.account.uid", OTel: "cloud.account.id", ECS: "cloud.account.id", Privacy: "", Max: 8192, Doc: "cloud account, subscription or project"},
@@ -370,8 +372,10 @@ var Columns = [NumColumns]Column{
 	{ID: 166, Name: "trace_uid", Path: "trace.uid", Kind: KindString, Families: 0x9, OCSF: "trace.uid", OTel: "trace_id", ECS: "trace.id", Privacy: "", Max: 32768, Doc: "trace"},
 	{ID: 167, Name: "trace_span_uid", Path: "trace.span_uid", Kind: KindString, Families: 0x9, OCSF: "trace.span.uid", OTel: "span_id", ECS: "span.id", Privacy: "", Max: 32768, Doc: "span"},
 	{ID: 168, Name: "trace_parent_span_uid", Path: "trace.parent_span_uid", Kind: KindString, Families: 0x1, OCSF: "trace.span.parent_uid", OTel: "parent_span_id", ECS: "parent.id", Privacy: "", Max: 32768, Doc: "parent span"},
-	{ID: 169, Name: "scores", Path: "scores", Kind: KindScores, Families: 0x9, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "scores of the hub's own sensors"},
-	{ID: 170, Name: "unmapped", Path: "unmapped", Kind: KindString, Families: 0x3f, OCSF: "unmapped", OTel: "", ECS: "", Privacy: "", Max: 16384, Doc: "what the mapping did not place, as JSON text, cut at 16 KiB"},
+	{ID: 169, Name: "metric_name", Path: "metric.name", Kind: KindKeyword, Families: 0x7, OCSF: "", OTel: "metric.name", ECS: "metricset.name", Privacy: "", Max: 8192, Doc: "what was measured, as the source names it"},
+	{ID: 170, Name: "metric_value", Path: "metric.value", Kind: KindF64, Families: 0x7, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "its value, in the unit that the name says"},
+	{ID: 171, Name: "scores", Path: "scores", Kind: KindScores, Families: 0x9, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "scores of the hub's own sensors"},
+	{ID: 172, Name: "unmapped", Path: "unmapped", Kind: KindString, Families: 0x3f, OCSF: "unmapped", OTel: "", ECS: "", Privacy: "", Max: 16384, Doc: "what the mapping did not place, as JSON text, cut at 16 KiB"},
 }
 
 // The OCSF classes.

@@ -171,6 +171,10 @@ type Env struct {
 		LogName        string   `expr:"log_name"`
 		OriginalUID    string   `expr:"original_uid"`
 	} `expr:"metadata"`
+	Metric struct {
+		Name  string  `expr:"name"`
+		Value float64 `expr:"value"`
+	} `expr:"metric"`
 	Process struct {
 		CallTrace        string `expr:"call_trace"`
 		CmdLine          string `expr:"cmd_line"`

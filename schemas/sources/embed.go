@@ -8,5 +8,5 @@ import "embed"
 // FS holds <vendor>.<product>/mapping.yaml, <vendor>.<product>/testdata, and
 // _fragments/<name>.yaml: what several mappings share.
 //
-//go:embed */mapping.yaml */testdata _fragments/*.yaml
+//go:embed */mapping.yaml */testdata/* _fragments/*.yaml
 var FS embed.FS

@@ -10,6 +10,7 @@ Needs    for the selection: a file of flat Windows events, one a line, from
 Installs nothing.
 Writes   schemas/sources/microsoft.sysmon/testdata/otrf.ndjson
          schemas/sources/microsoft.sysmon/testdata/synthetic_model_server.ndjson
+         schemas/sources/microsoft.sysmon/testdata/synthetic_winlogbeat.ndjson
 
 The selection takes whole records of the channel Microsoft-Windows-Sysmon/Operational
 and changes nothing in them: every process creation (at most two alike), and of each
@@ -84,6 +85,9 @@ def select(path):
     return [records[i][0] for i in sorted(chosen)]
 
 
+DATA = ("RuleName UtcTime ProcessGuid ProcessId Image FileVersion Description Product Company OriginalFileName CommandLine CurrentDirectory User LogonGuid LogonId "
+        "TerminalSessionId IntegrityLevel Hashes ParentProcessGuid ParentProcessId ParentImage ParentCommandLine ParentUser").split()
+
 PYTHON = "C:\\Program Files\\Python312\\python.exe"
 SYSTEM = "C:\\Windows\\System32\\"
 CHILDREN = [  # parent image, parent command line, image, command line, user
@@ -148,11 +152,39 @@ def synthetic():
     return "".join(json.dumps(e, separators=(",", ":")) + "\n" for e in out).encode()
 
 
+OTHERS = [  # event id, event data: what the classes beside process creation need
+    (3, {"UtcTime": "2026-11-20 09:31:00.125", "ProcessGuid": "{0f0e0d0c-0001-6a00-0000-001000000000}", "ProcessId": "5200", "Image": SYSTEM + "curl.exe", "User": "EXAMPLE\\ana", "Protocol": "tcp", "Initiated": "true",
+         "SourceIp": "192.0.2.30", "SourcePort": "50112", "SourceHostname": "gpu-win-1", "DestinationIp": "198.51.100.66", "DestinationPort": "443", "DestinationHostname": "files.example.net"}),
+    (11, {"UtcTime": "2026-11-20 09:31:01.125", "ProcessGuid": "{0f0e0d0c-0001-6a00-0000-001000000000}", "ProcessId": "5200", "Image": SYSTEM + "curl.exe", "TargetFilename": "C:\\Windows\\Temp\\x.ps1", "User": "EXAMPLE\\ana"}),
+    (13, {"UtcTime": "2026-11-20 09:31:02.125", "EventType": "SetValue", "ProcessGuid": "{0f0e0d0c-0001-6a00-0000-001000000000}", "ProcessId": "5200", "Image": SYSTEM + "reg.exe",
+          "TargetObject": "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Run\\updater", "Details": "C:\\x.exe", "User": "EXAMPLE\\ana"}),
+    (22, {"UtcTime": "2026-11-20 09:31:03.125", "ProcessGuid": "{0f0e0d0c-0001-6a00-0000-001000000000}", "ProcessId": "5200", "QueryName": "xmr.pool.example", "QueryStatus": "0", "QueryResults": "::ffff:203.0.113.66;",
+          "Image": SYSTEM + "curl.exe", "User": "EXAMPLE\\ana"}),
+    (10, {"UtcTime": "2026-11-20 09:31:04.125", "SourceProcessGUID": "{0f0e0d0c-0001-6a00-0000-001000000000}", "SourceProcessId": "5200", "SourceImage": "C:\\x.exe", "TargetProcessGUID": "{0f0e0d0c-0002-6a00-0000-001000000000}",
+          "TargetProcessId": "720", "TargetImage": SYSTEM + "lsass.exe", "GrantedAccess": "0x1010", "CallTrace": "C:\\Windows\\SYSTEM32\\ntdll.dll+9d4c4", "SourceUser": "EXAMPLE\\ana", "TargetUser": "NT AUTHORITY\\SYSTEM"}),
+]
+
+
+def winlogbeat():
+    """The same and other events in the shape of Winlogbeat 9."""
+    events = [(1, {k: v for k, v in json.loads(line).items() if k in DATA}) for line in synthetic().splitlines()[:3]] + OTHERS
+    out = []
+    for i, (event_id, data) in enumerate(events):
+        out.append({"@timestamp": data["UtcTime"].replace(" ", "T") + "Z", "ecs": {"version": "8.17.0"}, "agent": {"type": "winlogbeat", "version": "9.2.0"},
+                    "event": {"code": str(event_id), "kind": "event", "provider": "Microsoft-Windows-Sysmon"}, "host": {"name": "gpu-win-1.example.com"},
+                    "log": {"level": "information"}, "message": "Sysmon", "winlog": {"api": "wineventlog", "channel": CHANNEL,
+                    "computer_name": "gpu-win-1.example.com", "event_id": str(event_id), "record_id": str(91001 + i), "opcode": "Info",
+                    "provider_name": "Microsoft-Windows-Sysmon", "process": {"pid": 2840, "thread": {"id": 3796}}, "user": {"identifier": "S-1-5-18"},
+                    "version": 5, "event_data": data}})
+    return "".join(json.dumps(e, separators=(",", ":")) + "\n" for e in out).encode()
+
+
 def main():
     out = common.testdata("microsoft.sysmon")
     if len(sys.argv) > 1:
         common.write(out / "otrf.ndjson", b"\n".join(select(sys.argv[1])) + b"\n")
     common.write(out / "synthetic_model_server.ndjson", synthetic())
+    common.write(out / "synthetic_winlogbeat.ndjson", winlogbeat())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,7 +20,10 @@ import (
 // service.
 func Command() *cobra.Command {
 	var dir string
-	c := &cobra.Command{Use: "sources", Short: "List, check and test the mappings of sources"}
+	c := &cobra.Command{
+		Use: "sources", Short: "List, check and test the mappings of sources; guess, explain and make new ones",
+		Example: "  vagus sources new acme.gateway --from gateway.log --dir sources\n  vagus sources --dir sources check\n  vagus sources --dir sources explain acme.gateway gateway.log\n  vagus sources --dir sources test --update",
+	}
 	c.PersistentFlags().StringVar(&dir, "dir", "", "folder of <source>/mapping.yaml (default: the built-in sources)")
 	open := func() fs.FS {
 		if dir == "" {
@@ -27,13 +31,14 @@ func Command() *cobra.Command {
 		}
 		return os.DirFS(dir)
 	}
-	c.AddCommand(listCommand(open), checkCommand(open), testCommand(open, &dir))
+	c.AddCommand(listCommand(open), checkCommand(open), testCommand(open, &dir), guessCommand(open), explainCommand(open), newCommand(&dir))
 	return c
 }
 
 func listCommand(open func() fs.FS) *cobra.Command {
 	var asJSON bool
-	c := &cobra.Command{Use: "list", Short: "List the sources, with the share of fields mapped in their samples", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "list", Short: "List the sources, with the share of fields mapped in their samples", Args: cobra.NoArgs,
+		Example: "  vagus sources list --json | jq '.[] | select(.recognised == false)'"}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		reports, err := reports(open())
@@ -41,9 +46,7 @@ func listCommand(open func() fs.FS) *cobra.Command {
 			return err
 		}
 		if asJSON {
-			e := json.NewEncoder(cmd.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(reports)
+			return printJSON(cmd.OutOrStdout(), reports)
 		}
 		w := tabwriter.NewWriter(cmd.OutOrStdout(), 2, 8, 2, ' ', 0)
 		fmt.Fprintln(w, "SOURCE\tSAMPLES\tRECORDS\tEVENTS\tCOLUMNS\tMAPPED\tTITLE")
@@ -56,22 +59,70 @@ func listCommand(open func() fs.FS) *cobra.Command {
 }
 
 func checkCommand(open func() fs.FS) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use: "check", Short: "Check every mapping; errors have line and column", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			set, err := mapping.Load(open())
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d mappings are sound\n", len(set.Sources()))
-			return nil
-		},
+		Long:    "Checks every mapping. Each error is a line file:line:column: what is wrong.",
+		Example: "  vagus sources --dir sources check\n  vagus sources --dir sources check --json",
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the errors as JSON")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		set, err := mapping.Load(open())
+		if asJSON {
+			if e := printJSON(cmd.OutOrStdout(), faults(err)); e != nil {
+				return e
+			}
+			if err != nil {
+				cmd.SilenceErrors = true
+			}
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%d mappings are sound\n", len(set.Sources()))
+		return nil
+	}
+	return c
+}
+
+// fault is an error in a mapping as JSON has it.
+type fault struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Message string `json:"message"`
+}
+
+// faults takes joined errors apart.
+func faults(err error) []fault {
+	out := []fault{}
+	if err == nil {
+		return out
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			out = append(out, faults(e)...)
+		}
+		return out
+	}
+	var placed *mapping.Error
+	if errors.As(err, &placed) {
+		return append(out, fault{placed.File, placed.Line, placed.Column, placed.Message})
+	}
+	return append(out, fault{Message: err.Error()})
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 func testCommand(open func() fs.FS, dir *string) *cobra.Command {
 	var update bool
-	c := &cobra.Command{Use: "test", Short: "Map the recorded samples and compare with the goldens", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "test", Short: "Map the recorded samples and compare with the goldens", Args: cobra.NoArgs,
+		Example: "  vagus sources --dir sources test\n  vagus sources --dir sources test --update   # after looking at the difference"}
 	c.Flags().BoolVar(&update, "update", false, "write the goldens (needs --dir)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if update && *dir == "" {
@@ -103,10 +154,13 @@ func reports(fsys fs.FS) ([]mapping.SampleReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []mapping.SampleReport
+	out := []mapping.SampleReport{}
 	for _, id := range set.Sources() {
 		r, err := mapping.RunSamples(fsys, set.Get(id))
 		if err != nil {
+			return nil, err
+		}
+		if r.Recognised, err = set.RecognisesSamples(fsys, id); err != nil {
 			return nil, err
 		}
 		out = append(out, r)

@@ -66,6 +66,16 @@ func (s *Service) Lines(source string) (lines, known bool) {
 	return m.Lines(), true
 }
 
+// Framing says how the records of a text source lie over several lines: by a
+// regular expression for the line that begins one, by one whose capture the
+// lines share, or by the prefix of header lines. All empty: a line is a record.
+func (s *Service) Framing(source string) (start, group, header string) {
+	if m := s.set.Get(source); m != nil {
+		return m.Framing.Start, m.Framing.Group, m.Framing.Header
+	}
+	return "", "", ""
+}
+
 // Sources lists the known source ids.
 func (s *Service) Sources() []string { return s.set.Sources() }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/normalize/internal/envelope"
 	"github.com/vagus-hub/vagus/services/normalize/internal/mapping"
 )
 
@@ -19,11 +20,14 @@ type worker struct {
 	builders [len(event.FamilyNames)]*block.Builder
 	dead     *block.RawBuilder
 	raw      block.Raw
-	buffers  sync.Pool // payloads; they return when the input is acknowledged
+	peeler   envelope.Peeler
+	finder   *mapping.Finder
+	known    mapping.Known // of the record at hand
+	buffers  sync.Pool     // payloads; they return when the input is acknowledged
 }
 
 func newWorker(set *mapping.Set) *worker {
-	w := &worker{set: set, runners: map[string]*mapping.Runner{}, dead: block.NewDeadBuilder()}
+	w := &worker{set: set, runners: map[string]*mapping.Runner{}, dead: block.NewDeadBuilder(), finder: set.NewFinder()}
 	for f := range w.builders {
 		w.builders[f] = block.NewBuilder(event.Family(f))
 	}
@@ -66,6 +70,7 @@ func (w *worker) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 		}
 	}
 	if w.dead.Rows() > 0 {
+		h.Envelope = w.raw.Header.Envelope // for a replay
 		send(subjects.Dead("normalize", h.Source), fmt.Sprintf("nd:%d", d.Seq), w.dead.AppendTo)
 	}
 	if !published { // everything was dropped: the ledger must still hear of it
@@ -82,26 +87,19 @@ func (w *worker) mapAll() block.Header {
 	}
 	w.dead.Reset()
 	var h block.Header
-	source := w.raw.Header.Source
-	runner := w.runners[source]
-	if runner == nil {
-		if m := w.set.Get(source); m != nil {
-			runner = mapping.NewRunner(m, w)
-			w.runners[source] = runner
-		}
-	}
 	for i := range w.raw.Len() {
 		h.In++
 		rec := mapping.Record{UID: w.raw.UID(i), Received: w.raw.Received(i), Data: w.raw.Record(i)}
+		runner, reason, problem := w.choose(&rec)
 		if runner == nil {
 			h.Dead++
-			w.dead.AppendDead(rec.UID, rec.Received, rec.Data, "source", "no mapping for source "+source)
+			w.dead.AppendDead(rec.UID, rec.Received, w.raw.Record(i), reason, problem)
 			continue
 		}
 		r := runner.Map(rec)
 		if r.Reason != "" {
 			h.Dead++
-			w.dead.AppendDead(rec.UID, rec.Received, rec.Data, r.Reason, r.Err.Error())
+			w.dead.AppendDead(rec.UID, rec.Received, w.raw.Record(i), r.Reason, r.Err.Error())
 			continue
 		}
 		h.Extra += uint32(r.Events + r.Dropped - 1)

@@ -283,15 +283,27 @@ func (h *Hub) startIngest(secrets instance.Secrets, connect func(string) (*bus.B
 	opts.TokensFile, opts.TLS, opts.Insecure, opts.Clients, opts.Hooks = h.opts.Config.Tokens(), cfg.TLS, cfg.Insecure, cfg.Clients, cfg.Hooks
 	opts.Framing = func(source string) (ingest.Framing, bool) {
 		lines, known := n.Lines(source)
-		return ingest.Framing{Text: lines}, known
+		if !lines {
+			return ingest.Framing{}, known
+		}
+		f, err := ingest.TextFraming(n.Framing(source))
+		if err != nil { // checked when the mapping was loaded
+			f = ingest.Framing{Text: true}
+		}
+		return f, known
 	}
 	opts.Sources, opts.HEC, opts.Bulk = n.Sources, cfg.HEC, cfg.Bulk
 	opts.Syslog, opts.Tail, opts.Dir = cfg.Syslog, cfg.Tail, filepath.Join(h.opts.Config.Data, "ingest")
+	if opts.OTLP = cfg.OTLP; cfg.OTLP.GRPC == "" && cfg.Addr == config.Default().Ingest.Addr {
+		// With ingest elsewhere there may be several hubs on the machine.
+		opts.OTLP.GRPC = "127.0.0.1:4317"
+	}
 	s, err := ingest.New(opts)
 	if err != nil {
 		return err
 	}
 	h.state.IngestURL, h.state.IngestToken = s.URL(), secrets.Ingest
+	h.state.OTLPAddr = s.OTLPAddr()
 	h.group.Go("ingest", s.Run)
 	return nil
 }

@@ -107,11 +107,11 @@ func coversOne(pattern, path []string) bool {
 	return httpin.Match(pattern[0], []byte(path[0])) && coversOne(pattern[1:], path[1:])
 }
 
-// appendAnswer writes the answer to a bulk request. seed makes ids for items
-// without.
+// appendAnswer writes the answer to a bulk request after its opening brace and
+// what else is in dst. seed makes ids for items without.
 func appendAnswer(dst []byte, b *batch, w *wants, took time.Duration, seed string) []byte {
-	dst = append(dst, '{')
 	if w.errors {
+		dst = comma(dst)
 		bad := false
 		for i := range b.items {
 			bad = bad || b.items[i].verdict != stored

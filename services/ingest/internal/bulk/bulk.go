@@ -131,7 +131,7 @@ func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, id auth.Identity,
 	}
 	body, err := h.bodies.Read(w, r)
 	if err != nil {
-		refuseBody(w, err)
+		refuseBusyOr(w, r, err)
 		return
 	}
 	defer body.Close()
@@ -143,7 +143,7 @@ func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, id auth.Identity,
 	// memory than was asked for.
 	n := min(countLines(body.Bytes)/2+1, h.cfg.MaxItems)
 	if err := body.Reserve(r.Context(), int64(n)*int64(unsafe.Sizeof(item{})+unsafe.Sizeof(frame.Bad{})+200)); err != nil {
-		refuseBody(w, err)
+		refuseBusyOr(w, r, err)
 		return
 	}
 	lim := limits{Limits: h.hub.Limits(), items: h.cfg.MaxItems, dataset: h.dataset}
@@ -155,14 +155,23 @@ func (h *Handler) bulk(w http.ResponseWriter, r *http.Request, id auth.Identity,
 		refuse(w, http.StatusBadRequest, "parse_exception", "request body is required")
 		return
 	}
-	if all := h.submit(r, id, index, body.Bytes, b); all {
-		refuseBody(w, intake.ErrBusy)
-		return
+	all, some := h.submit(r, id, index, body.Bytes, b)
+	if some && nameless(r) {
+		panic(http.ErrAbortHandler) // see nameless
 	}
 	want := newWants(query.Get("filter_path"))
 	buf := h.answers.Get().(*[]byte)
-	*buf = appendAnswer((*buf)[:0], b, &want, time.Since(began), strconv.FormatInt(began.UnixNano(), 36))
+	*buf = append((*buf)[:0], '{')
+	if all {
+		// Some shippers look at the status, others only at the items.
+		*buf = append(*buf, `"status":429,"error":{"type":"es_rejected_execution_exception","reason":"the hub is busy"}`...)
+	}
+	*buf = appendAnswer(*buf, b, &want, time.Since(began), strconv.FormatInt(began.UnixNano(), 36))
 	w.Header().Set("Content-Length", strconv.Itoa(len(*buf)))
+	if all {
+		w.Header().Set("Retry-After", "2")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}
 	_, _ = w.Write(*buf) // the client went away
 	if cap(*buf) <= 1<<20 {
 		h.answers.Put(buf)
@@ -190,8 +199,8 @@ func (h *Handler) route(id auth.Identity, index, dataset []byte) (string, verdic
 }
 
 // submit stores the groups and notes for each item what became of it. all says
-// that nothing was stored because the hub is busy.
-func (h *Handler) submit(r *http.Request, id auth.Identity, index string, body []byte, b *batch) (all bool) {
+// that nothing was stored because the hub is busy, some that a part was not.
+func (h *Handler) submit(r *http.Request, id auth.Identity, index string, body []byte, b *batch) (all, some bool) {
 	remote, _, _ := net.SplitHostPort(r.RemoteAddr)
 	attempt := h.replays.Begin(id.Name, body)
 	key := attempt.Key
@@ -225,5 +234,5 @@ func (h *Handler) submit(r *http.Request, id auth.Identity, index string, body [
 		}
 	}
 	attempt.Done(r.Context(), bad == 0)
-	return sent > 0 && refused == sent
+	return sent > 0 && refused == sent, refused > 0
 }

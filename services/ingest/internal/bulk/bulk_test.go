@@ -31,6 +31,7 @@ func handler(t testing.TB, hub *hubtest.Hub, cfg Config) *Handler {
 func ask(h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header.Set("Authorization", "ApiKey all-secret")
+	r.Header.Set("User-Agent", "shipper/1")
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -183,10 +184,19 @@ func TestBusyAndAgain(t *testing.T) {
 	}
 	hub := hubtest.New(t)
 	hub.Busy(func(int, *intake.Batch) bool { return true })
-	if w := ask(handler(t, hub, cfg), http.MethodPost, path, body); w.Code != 429 || w.Header().Get("Retry-After") == "" {
+	if w := ask(handler(t, hub, cfg), http.MethodPost, path, body); w.Code != 429 || w.Header().Get("Retry-After") == "" ||
+		!json.Valid(w.Body.Bytes()) || !strings.HasSuffix(w.Body.String(), `"errors":true,"items":[{"index":{"status":429}},{"index":{"status":429}}]}`) {
 		t.Errorf("all busy: %d %s", w.Code, w.Body)
 	}
 	hub.Full(true)
+	func() {
+		defer func() {
+			if recover() != http.ErrAbortHandler {
+				t.Error("a sender without a name is answered")
+			}
+		}()
+		ask(handler(t, hub, cfg), http.MethodPost, path, body, "User-Agent", "")
+	}()
 	if w := ask(handler(t, hub, cfg), http.MethodPost, path, body); w.Code != 429 {
 		t.Errorf("no memory: %d %s", w.Code, w.Body)
 	}
@@ -336,7 +346,7 @@ func FuzzBulk(f *testing.F) {
 				t.Errorf("%d records, %d dead letters more than items", records, bad)
 			}
 			w := newWants("")
-			if out := appendAnswer(nil, b, &w, 0, "s"); !json.Valid(out) {
+			if out := appendAnswer([]byte{'{'}, b, &w, 0, "s"); !json.Valid(out) {
 				t.Errorf("answer %s", out)
 			}
 		}
@@ -363,7 +373,7 @@ func BenchmarkBulk(b *testing.B) {
 				if err := bt.parse(body, "", lim, func(i, d []byte) (string, verdict) { return h.route(id, i, d) }); err != nil || len(bt.items) != 1000 {
 					b.Fatal(err)
 				}
-				out = appendAnswer(out[:0], bt, &w, 0, "s")
+				out = appendAnswer(append(out[:0], '{'), bt, &w, 0, "s")
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
 		})

@@ -176,6 +176,20 @@ func refuse(w http.ResponseWriter, status int, typ, reason string) {
 	_, _ = w.Write(data) // the client went away
 }
 
+// nameless reports whether the sender does not say what it is, as rsyslog. Those
+// take every answer as the end of the matter, and lose what was refused; so a
+// busy hub ends the connection instead, upon which they repeat the request.
+func nameless(r *http.Request) bool { return r.UserAgent() == "" }
+
+// refuseBusyOr is refuseBody, but ends the connection of a nameless sender if
+// the hub is busy.
+func refuseBusyOr(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, intake.ErrBusy) && nameless(r) {
+		panic(http.ErrAbortHandler) // net/http's way to close the connection
+	}
+	refuseBody(w, err)
+}
+
 // refuseBody answers a body that could not be read or stored. 429 is what
 // shippers send again.
 func refuseBody(w http.ResponseWriter, err error) {

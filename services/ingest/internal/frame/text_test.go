@@ -230,3 +230,18 @@ func FuzzItems(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkStart(b *testing.B) {
+	fr := compiled(b, `^\d{4}-\d\d-\d\d`, "", "")
+	body := bytes.Repeat([]byte("2026-11-22 10:00:00 ERROR in handler\n  at one\n  at two\n  at three\n"), 1000)
+	var f Frames
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Reset()
+		if _, err := fr.Frame(body, lim, &f); err != nil || len(f.Records) != 1000 {
+			b.Fatal(err, len(f.Records))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
+}

@@ -35,10 +35,10 @@ func benchResource() (*resourcepb.Resource, *commonpb.InstrumentationScope) {
 	}}, &commonpb.InstrumentationScope{Name: "example.com/rag/web", Version: "1.0.0"}
 }
 
-func benchLogs() proto.Message {
+func benchLogs(n int) proto.Message {
 	resource, scope := benchResource()
 	var list []*logspb.LogRecord
-	for i := range benchRecords {
+	for i := range n {
 		list = append(list, &logspb.LogRecord{
 			TimeUnixNano: 1767225601184000000 + uint64(i), ObservedTimeUnixNano: 1767225601185000000, SeverityNumber: 9, SeverityText: "INFO",
 			Body: &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: fmt.Sprintf("POST /v1/chat/completions answered 200 in %d ms", i)}},
@@ -52,10 +52,10 @@ func benchLogs() proto.Message {
 	return &logscol.ExportLogsServiceRequest{ResourceLogs: []*logspb.ResourceLogs{{Resource: resource, ScopeLogs: []*logspb.ScopeLogs{{Scope: scope, LogRecords: list}}}}}
 }
 
-func benchSpans() proto.Message {
+func benchSpans(n int) proto.Message {
 	resource, scope := benchResource()
 	var list []*tracepb.Span
-	for i := range benchRecords {
+	for i := range n {
 		list = append(list, &tracepb.Span{
 			TraceId: []byte("0123456789abcdef"), SpanId: []byte("01234567"), ParentSpanId: []byte("76543210"), Name: "chat chat-small", Kind: tracepb.Span_SPAN_KIND_CLIENT,
 			StartTimeUnixNano: 1767225601184000000 + uint64(i), EndTimeUnixNano: 1767225603902000000,
@@ -71,10 +71,10 @@ func benchSpans() proto.Message {
 	return &tracecol.ExportTraceServiceRequest{ResourceSpans: []*tracepb.ResourceSpans{{Resource: resource, ScopeSpans: []*tracepb.ScopeSpans{{Scope: scope, Spans: list}}}}}
 }
 
-func benchMetrics() proto.Message {
+func benchMetrics(n int) proto.Message {
 	resource, scope := benchResource()
 	var list []*metricspb.Metric
-	for i := range benchRecords {
+	for i := range n {
 		sum := 12.5
 		list = append(list, &metricspb.Metric{Name: "gen_ai.client.token.usage", Unit: "{token}", Data: &metricspb.Metric_Histogram{Histogram: &metricspb.Histogram{
 			AggregationTemporality: metricspb.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE,
@@ -89,13 +89,13 @@ func benchMetrics() proto.Message {
 }
 
 func BenchmarkLogs(b *testing.B) {
-	benchmark(b, 0, benchLogs(), official[logscol.ExportLogsServiceRequest])
+	benchmark(b, 0, benchLogs(benchRecords), official[logscol.ExportLogsServiceRequest])
 }
 func BenchmarkSpans(b *testing.B) {
-	benchmark(b, 1, benchSpans(), official[tracecol.ExportTraceServiceRequest])
+	benchmark(b, 1, benchSpans(benchRecords), official[tracecol.ExportTraceServiceRequest])
 }
 func BenchmarkMetrics(b *testing.B) {
-	benchmark(b, 2, benchMetrics(), official[metricscol.ExportMetricsServiceRequest])
+	benchmark(b, 2, benchMetrics(benchRecords), official[metricscol.ExportMetricsServiceRequest])
 }
 
 // drain is a sink that forgets.

@@ -9,8 +9,8 @@ import (
 
 // Config is the receiver. The zero value receives on ingest's HTTP port only.
 type Config struct {
-	// GRPC and HTTP are HOST:PORT of ports of its own; empty: none. By
-	// convention they are 4317 and 4318. Port 0 takes a free one.
+	// GRPC and HTTP are HOST:PORT of ports of its own; empty or "off": none.
+	// By convention they are 4317 and 4318. Port 0 takes a free one.
 	GRPC string `yaml:"grpc"`
 	HTTP string `yaml:"http"`
 	// TLS of these two ports. Client certificates stand for the senders that
@@ -41,6 +41,7 @@ type Route struct {
 }
 
 const (
+	off                = "off"
 	defaultMessage     = 16 << 20
 	maxMessage         = 256 << 20
 	defaultConnections = 512
@@ -50,7 +51,7 @@ const (
 // Check reports what is wrong, naming the key.
 func (c *Config) Check() error {
 	for key, addr := range map[string]string{"grpc": c.GRPC, "http": c.HTTP} {
-		if addr == "" {
+		if addr == "" || addr == off {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {

@@ -60,6 +60,11 @@ func New(cfg Config, hub intake.Hub, clients Clients, log *slog.Logger) (*Receiv
 	if cfg.Source == "" {
 		cfg.Source = intake.Auto
 	}
+	for _, addr := range []*string{&cfg.GRPC, &cfg.HTTP} {
+		if *addr == off {
+			*addr = ""
+		}
+	}
 	if cfg.MaxMessage == 0 {
 		cfg.MaxMessage = defaultMessage
 	}

@@ -81,7 +81,7 @@ func (d *deframer) one(b []byte, out sink) (int, error) {
 		case state == whole && n > 0 && b[at] == '<':
 			d.mode = counted
 		default:
-			i := bytes.IndexAny(b, "\n\x00")
+			i := bytes.IndexAny(b[:min(len(b), d.limit+1)], "\n\x00")
 			if i < 0 && len(b) <= d.limit {
 				return 0, nil
 			}

@@ -30,6 +30,9 @@ func (t *Tailer) scan() {
 			}
 		}
 	}
+	if err := t.save(); err != nil {
+		t.opts.Logger.Error("tail", "error", err)
+	}
 	// Many files take long to look for: not more than a tenth of the time.
 	if took := time.Since(begin); took > rescan/10 {
 		t.scanned = t.scanned.Add(9 * took)
@@ -65,6 +68,9 @@ func (t *Tailer) found(s *set, name string, known map[inode]entry, atEnd bool) {
 		}
 	} else {
 		f.anew()
+		// In the journal before it is read: if it is renamed to what no pattern
+		// takes while nobody looks, the next start finds it all the same.
+		f.dirty = true
 		if atEnd {
 			if err := f.seekEnd(info.Size()); err != nil {
 				t.opts.Logger.Warn("tail", "file", name, "error", err)

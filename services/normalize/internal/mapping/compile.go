@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -30,10 +31,10 @@ type Mapping struct {
 	marks   []mark // lists of attributes and embedded JSON, for detection
 	absent  [][]byte
 	root    *node
-	unwrap  string // array that stands for its elements
-	depth   int    // levels of split
-	slots   []string
-	ignored []bool // by slot: placed by a pattern, not wanted
+	unwrap  string   // array that stands for its elements
+	depth   int      // levels of split
+	slots   []string // paths as unmapped shows them
+	ignored []bool   // by slot: placed by a pattern, not wanted
 	times   []timeOp
 	drops   []dropOp
 	cases   []caseOp
@@ -69,6 +70,7 @@ type op struct {
 	minus   int // slot to subtract, -1 if none
 	join    int // slot to add behind a slash, -1 if none
 	as      transform
+	asName  string
 	mapping map[string]string
 	other   string // default of a mapped value
 	text    string // constant
@@ -191,6 +193,7 @@ func (c *compiler) compile(f *file) {
 	for path, s := range c.slots {
 		if segments, err := c.parse(place{value: path}); err == nil {
 			m.ignored[s] = m.root.find(segments).ignore
+			m.slots[s] = shown(segments)
 		}
 	}
 	for i := range m.cases {
@@ -241,6 +244,18 @@ func (c *compiler) slot(p place) int {
 	c.m.slots = append(c.m.slots, p.value)
 	c.m.root.find(segments).slot = s
 	return s
+}
+
+// Families lists the families that the mapping's classes are stored in.
+func (m *Mapping) Families() []string {
+	var out []string
+	for i := range m.cases {
+		if f := m.cases[i].family.String(); !slices.Contains(out, f) {
+			out = append(out, f)
+		}
+	}
+	sort.Strings(out)
+	return out
 }
 
 // Columns lists the columns that the mapping can fill, by path.

@@ -130,7 +130,7 @@ func (c *compiler) op(col *event.Column, f *field) *op {
 		o.join = c.slot(f.Join)
 	}
 	c.refine(&o, f)
-	o.as = c.transform(f.As)
+	o.as, o.asName = c.transform(f.As), f.As.value
 	if f.Const != nil {
 		o.isConst, o.text = true, *f.Const
 		if col.Kind.Number() || col.Kind == event.KindBool {

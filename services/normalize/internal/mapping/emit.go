@@ -48,10 +48,21 @@ func (r *Runner) write(k *caseOp) {
 	}
 	b.SetInt(event.SeverityID, 1)
 	for i := range k.ops {
-		for o := &k.ops[i]; o != nil && !r.apply(b, o); o = o.or {
+		o := &k.ops[i]
+		for o != nil && !r.apply(b, o) {
+			o = o.or
+		}
+		if o != nil && r.rec.Known != nil {
+			r.filled.note(o.column)
 		}
 	}
+	if r.rec.Known != nil {
+		r.fromEnvelope(b, k.family)
+	}
 	r.keepUnused(k)
+	if r.trace != nil {
+		r.trace(k)
+	}
 	if n := len(r.unmapped); n > 0 {
 		r.unmapped[0] = '{'
 		r.unmapped = append(r.unmapped, '}')
@@ -74,16 +85,23 @@ func (r *Runner) writeTime(b *block.Builder) {
 		if !ok {
 			continue
 		}
-		ms = r.withYear(ms)
-		if ms > r.rec.Received+maxFuture || ms < r.rec.Received-maxPast {
-			b.SetString(event.TimeQuality, "clamped")
-			ms = r.rec.Received
-		}
-		b.SetInt(event.Time, ms)
+		r.setTime(b, r.withYear(ms))
+		return
+	}
+	if r.rec.Known != nil && r.rec.Known.Time > 0 {
+		r.setTime(b, r.rec.Known.Time)
 		return
 	}
 	b.SetString(event.TimeQuality, "ingest")
 	b.SetInt(event.Time, r.rec.Received)
+}
+
+func (r *Runner) setTime(b *block.Builder, ms int64) {
+	if ms > r.rec.Received+maxFuture || ms < r.rec.Received-maxPast {
+		b.SetString(event.TimeQuality, "clamped")
+		ms = r.rec.Received
+	}
+	b.SetInt(event.Time, ms)
 }
 
 func (r *Runner) activity(o *op) uint8 {

@@ -53,6 +53,16 @@ func (m *Mapping) IsText(record []byte) bool {
 	return len(record) == 0 || record[0] != '{'
 }
 
+// ReadsHeader reports whether the mapping reads syslog headers itself, so that a
+// syslog message is for it to be left whole. syslog says that it is one.
+func (m *Mapping) ReadsHeader(syslog bool) bool {
+	switch m.format {
+	case formatKV, formatCSV, formatCEF, formatLEEF, formatSyslog, formatAudit:
+		return syslog
+	}
+	return false
+}
+
 func (c *compiler) format(f *file) {
 	m := c.m
 	if m.Format == "" {

@@ -3,6 +3,8 @@ package mapping
 import (
 	"bytes"
 	"regexp"
+
+	"github.com/valyala/fastjson"
 )
 
 // frame cuts a text into records as ingest does, for samples.
@@ -47,8 +49,27 @@ func (fr Framing) frame(data []byte) [][]byte {
 		}
 		current = bytes.Clone(line)
 	}
-	if current != nil {
+	if current != nil && !(fr.Header != "" && header) { // a header without lines is no record
 		out = append(out, current)
 	}
 	return out
+}
+
+// Records cuts data as ingest does: JSON values if it begins with a bracket
+// (the elements of an array are records), otherwise by framing or lines.
+func Records(data []byte, fr Framing) [][]byte {
+	trimmed := bytes.TrimSpace(data)
+	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') {
+		if v, err := fastjson.ParseBytes(trimmed); err == nil {
+			if v.Type() != fastjson.TypeArray {
+				return [][]byte{trimmed}
+			}
+			var out [][]byte
+			for _, e := range v.GetArray() {
+				out = append(out, e.MarshalTo(nil))
+			}
+			return out
+		}
+	}
+	return fr.frame(data)
 }

@@ -10,7 +10,8 @@ import (
 
 // Set holds the mappings of all sources. It is read-only.
 type Set struct {
-	byID map[string]*Mapping
+	byID     map[string]*Mapping
+	detector *detector
 }
 
 // Load compiles every <source>/mapping.yaml in fsys, with the fragments in
@@ -40,6 +41,7 @@ func Load(fsys fs.FS) (*Set, error) {
 		}
 		s.byID[m.Source] = m
 	}
+	s.detector = newDetector(s.sorted())
 	return s, errors.Join(errs...)
 }
 

@@ -57,6 +57,25 @@ func parsePath(t place) ([]segment, error) {
 	return out, nil
 }
 
+// shown writes a path as unmapped does: keys with dots between them.
+func shown(segments []segment) string {
+	var out []byte
+	for i, s := range segments {
+		switch {
+		case s.index == everyElement:
+			out = append(out, "[*]"...)
+		case s.index >= 0:
+			out = append(strconv.AppendInt(append(out, '['), int64(s.index), 10), ']')
+		default:
+			if i > 0 {
+				out = append(out, '.')
+			}
+			out = append(out, s.key...)
+		}
+	}
+	return string(out)
+}
+
 // node is a place in the record that the mapping speaks of.
 type node struct {
 	slot     int // -1: none

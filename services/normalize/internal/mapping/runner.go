@@ -25,6 +25,15 @@ type Record struct {
 	UID      [16]byte
 	Received int64 // ms since 1970
 	Data     []byte
+	Known    *Known // what was around the record, nil for nothing
+}
+
+// Known is what an envelope says of the record in it. It fills what the
+// mapping leaves empty.
+type Known struct {
+	Time int64  // ms since 1970, 0 if it does not say
+	Host []byte // device.hostname
+	App  []byte // service.name
 }
 
 // Result says what became of a record. Events + Dropped is at least 1 unless
@@ -77,7 +86,9 @@ type Runner struct {
 	extra   []slotText
 	item1   value // one item of a list, for its transform
 	first   *node
-	many    bool // the record holds several events
+	filled  filled
+	trace   func(*caseOp) // told of every event, for Explain
+	many    bool          // the record holds several events
 }
 
 type splitAt struct {

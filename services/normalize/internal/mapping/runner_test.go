@@ -49,6 +49,11 @@ func run(t *testing.T, yaml, record string) (Result, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runWith(t, m, record)
+}
+
+func runWith(t *testing.T, m *Mapping, record string) (Result, string) {
+	t.Helper()
 	sink := &sampleSink{}
 	res := NewRunner(m, sink).Map(Record{UID: block.UID("m", 0), Received: fixedReceived, Data: []byte(record)})
 	var out bytes.Buffer

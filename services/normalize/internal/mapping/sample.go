@@ -17,18 +17,21 @@ import (
 
 // SampleReport is what a mapping makes of a source's recorded samples.
 type SampleReport struct {
-	Source  string            `json:"source"`
-	Title   string            `json:"title"`
-	Origin  string            `json:"origin"`
-	Samples int               `json:"samples"` // files
-	Goldens int               `json:"goldens"` // files
-	Records int               `json:"records"`
-	Events  int               `json:"events"`
-	Dead    int               `json:"dead"`
-	Dropped int               `json:"dropped"`
-	Columns int               `json:"columns"`      // that the mapping can fill
-	Share   float64           `json:"mapped_share"` // of the values in the samples
-	Files   map[string][]byte `json:"-"`            // golden path → what it should hold
+	Source     string            `json:"source"`
+	Title      string            `json:"title"`
+	Origin     string            `json:"origin"`
+	Format     string            `json:"format"`
+	Families   []string          `json:"families"`
+	Recognised bool              `json:"recognised"` // every sample is told from all other sources
+	Samples    int               `json:"samples"`    // files
+	Goldens    int               `json:"goldens"`    // files
+	Records    int               `json:"records"`
+	Events     int               `json:"events"`
+	Dead       int               `json:"dead"`
+	Dropped    int               `json:"dropped"`
+	Columns    int               `json:"columns"`      // that the mapping can fill
+	Share      float64           `json:"mapped_share"` // of the values in the samples
+	Files      map[string][]byte `json:"-"`            // golden path → what it should hold
 }
 
 // goldenEvents bounds a golden: enough to see every shape, few enough to read.
@@ -39,7 +42,7 @@ const fixedReceived = 1795392000000
 
 // RunSamples maps every sample in <source>/testdata.
 func RunSamples(fsys fs.FS, m *Mapping) (SampleReport, error) {
-	rep := SampleReport{Source: m.Source, Title: m.Title, Origin: m.Origin, Columns: len(m.columns), Files: map[string][]byte{}}
+	rep := SampleReport{Source: m.Source, Title: m.Title, Origin: m.Origin, Format: m.Format, Families: m.Families(), Columns: len(m.columns), Files: map[string][]byte{}}
 	names, err := Samples(fsys, m.Source)
 	if err != nil {
 		return rep, err
@@ -102,6 +105,28 @@ func Samples(fsys fs.FS, source string) ([]string, error) {
 	}
 	sort.Strings(out)
 	return out, nil
+}
+
+// eachSample visits the records of a source's samples.
+func (m *Mapping) eachSample(fsys fs.FS, visit func(name string, record []byte)) error {
+	names, err := Samples(fsys, m.Source)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		data, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return err
+		}
+		records, err := m.split(name, data)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			visit(name, r)
+		}
+	}
+	return nil
 }
 
 func goldenName(sample string) string {

@@ -15,6 +15,9 @@ type transform func(v *value, scratch []byte) []byte
 // transforms lists what `as:` accepts; docs/mappings.md explains each.
 var transforms = map[string]transform{
 	"lower":           onText(func(b, scratch []byte) []byte { return append(scratch[:0], bytes.ToLower(b)...) }),
+	"upper":           onText(func(b, scratch []byte) []byte { return append(scratch[:0], bytes.ToUpper(b)...) }),
+	"trim":            onText(func(b, _ []byte) []byte { return bytes.TrimSpace(b) }),
+	"sha256_of":       onText(func(b, _ []byte) []byte { return hashOf(b, "SHA256") }),
 	"basename":        onText(func(b, _ []byte) []byte { return b[bytes.LastIndexAny(b, `/\`)+1:] }),
 	"last":            onText(func(b, _ []byte) []byte { return bytes.TrimSpace(b[bytes.LastIndexByte(b, ',')+1:]) }),
 	"host":            onText(func(b, _ []byte) []byte { return host(b) }),
@@ -138,4 +141,22 @@ func nanoseconds(b, scratch []byte) []byte {
 		return nil
 	}
 	return strconv.AppendInt(scratch[:0], int64(n/1e6+0.5), 10)
+}
+
+// hashOf finds one hash among several: SHA1=…,SHA256=… or a JSON object of
+// them.
+func hashOf(b []byte, name string) []byte {
+	for len(b) > 0 {
+		var part []byte
+		part, b = before(b, ','), after(b, ',')
+		part = bytes.Trim(part, "{}\" ")
+		at := bytes.IndexAny(part, "=:")
+		if at < 0 {
+			continue
+		}
+		if bytes.EqualFold(bytes.Trim(part[:at], "\" "), []byte(name)) {
+			return bytes.Trim(part[at+1:], "\" ")
+		}
+	}
+	return nil
 }

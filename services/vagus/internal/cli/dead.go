@@ -87,7 +87,7 @@ func (a *app) deadReplayCommand() *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use: "replay", Short: "Send dead letters through the pipeline again, after the cause is mended", Args: cobra.NoArgs,
-		Long: "Sends dead letters through the pipeline again, after the mapping or whatever else was wrong\nis mended. Those that still fail become dead letters again, which can be replayed again. Each\ndead letter is replayed once.",
+		Long: "Sends dead letters through the pipeline again, after the mapping or whatever else was wrong\nis mended. Those that still fail become dead letters again, which can be replayed again. Each\ndead letter is replayed once. Records that were too long are kept cut off: they are not replayed,\nsend them again from where they came from.",
 	}
 	c.Flags().StringVar(&source, "source", "", "only this source")
 	c.Flags().StringVar(&reason, "reason", "", "only this reason")
@@ -98,11 +98,14 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			return err
 		}
 		defer b.Close()
+		if isCut(reason) {
+			return fmt.Errorf("replay dead letters: those with the reason %s hold only the beginning of a record; raise the limit of a record and send them again from their source", reason)
+		}
 		done, err := loadReplayed(cmd.Context(), b)
 		if err != nil {
 			return err
 		}
-		records, messages, first := 0, 0, uint64(0)
+		records, messages, first, refused := 0, 0, uint64(0), 0
 		for rec, err := range b.ReadFrom(cmd.Context(), subjects.StreamDead, nil, 1, 0) {
 			if err != nil {
 				return err
@@ -117,6 +120,10 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			}
 			out := block.NewRawBuilder()
 			for i := range raw.Len() {
+				if reason == "" && isCut(raw.Reason(i)) {
+					refused++
+					continue
+				}
 				if (reason == "" || raw.Reason(i) == reason) && !done.has(rec.Seq, raw.Reason(i)) {
 					out.Append(raw.UID(i), raw.Received(i), raw.Record(i))
 				}
@@ -129,7 +136,7 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			if dryRun {
 				continue
 			}
-			h := block.Header{Source: raw.Header.Source, Received: raw.Header.Received, Replay: true}
+			h := block.Header{Source: raw.Header.Source, Envelope: raw.Header.Envelope, Received: raw.Header.Received, Replay: true}
 			_, err = b.Publish(cmd.Context(), bus.Msg{
 				Subject: subjects.Raw(raw.Header.Source), ID: fmt.Sprintf("replay:%d:%s", rec.Seq, reason), Data: out.AppendTo(nil, h),
 			})
@@ -155,10 +162,17 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			verb = "would be sent again"
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%d records in %d messages %s\n", records, messages, verb)
+		if refused > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "%d records were left: they were too long and only their beginning is kept; send them again from their source\n", refused)
+		}
 		return nil
 	}
 	return c
 }
+
+// isCut reports whether dead letters of a reason hold only the beginning of the
+// record: sent again, it would pass for the whole.
+func isCut(reason string) bool { return reason == "line_too_long" }
 
 // replayed says which dead letters were sent again: the sequence of the
 // message in DEAD and the reasons, "" for all of them.

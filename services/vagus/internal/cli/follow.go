@@ -263,6 +263,7 @@ func (f *follower) batch(ctx context.Context, t *tailed, body []byte) error {
 	if err := f.feeder.batch(ctx, f.name, t.pos.ID, offset, body); err != nil {
 		return err
 	}
+	f.feeder.bar.add(int64(len(body)))
 	t.pos.Offset, t.pos.End = t.pos.End, 0
 	if t.pos.Head, err = headOf(t.file, t.pos.Offset); err != nil {
 		return err

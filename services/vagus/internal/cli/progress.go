@@ -23,6 +23,7 @@ type progress struct {
 	total int64
 	begin time.Time
 	drawn time.Time
+	count int // records
 }
 
 func newProgress(w io.Writer, what string) *progress {
@@ -45,16 +46,31 @@ func (p *progress) add(n int64) {
 	}
 }
 
+// records counts what was sent.
+func (p *progress) records(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count += n
+}
+
 func (p *progress) draw() {
 	p.drawn = time.Now()
-	rate := float64(p.at) / max(time.Since(p.begin).Seconds(), 0.001) / 1e6
+	seconds := max(time.Since(p.begin).Seconds(), 0.001)
+	rate := float64(p.at) / seconds / 1e6
+	more := ""
+	if p.count > 0 {
+		more = fmt.Sprintf(", %.0f records/s", float64(p.count)/seconds)
+	}
+	if left := p.total - p.at; left > 0 && p.at > 0 {
+		more += ", " + (time.Duration(float64(left)/float64(p.at)*seconds) * time.Second).String() + " left"
+	}
 	if p.total <= 0 {
-		fmt.Fprintf(p.w, "\r\x1b[K%s %.1f MB, %.1f MB/s", p.what, float64(p.at)/1e6, rate)
+		fmt.Fprintf(p.w, "\r\x1b[K%s %.1f MB, %.1f MB/s%s", p.what, float64(p.at)/1e6, rate, more)
 		return
 	}
 	const width = 30
 	full := int(min(p.at*width/p.total, width))
-	fmt.Fprintf(p.w, "\r\x1b[K%s [%s%s] %3d %%, %.1f MB/s", p.what, strings.Repeat("=", full), strings.Repeat(" ", width-full), min(p.at*100/p.total, 100), rate)
+	fmt.Fprintf(p.w, "\r\x1b[K%s [%s%s] %3d %%, %.1f MB/s%s", p.what, strings.Repeat("=", full), strings.Repeat(" ", width-full), min(p.at*100/p.total, 100), rate, more)
 }
 
 func (p *progress) note(text string) {

@@ -65,6 +65,7 @@ type Ingest struct {
 	Hooks      map[string]ingest.Hook `yaml:"hooks"`       // signed webhooks
 	HEC        ingest.HEC             `yaml:"hec"`         // Splunk's HTTP Event Collector
 	Bulk       ingest.Bulk            `yaml:"bulk"`        // Elasticsearch's _bulk
+	OTLP       ingest.OTLP            `yaml:"otlp"`        // OpenTelemetry
 	Syslog     []ingest.Syslog        `yaml:"syslog"`      // listeners
 	Tail       []ingest.Tail          `yaml:"tail"`        // files that are followed
 }
@@ -275,6 +276,9 @@ func (c *Ingest) check(at func(path, format string, args ...any) error) error {
 	}
 	if err := c.HEC.Check(); err != nil {
 		return at("ingest.hec", "%s", strings.TrimPrefix(err.Error(), "hec: "))
+	}
+	if err := c.OTLP.Check(); err != nil {
+		return at("ingest.otlp", "%s", strings.TrimPrefix(err.Error(), "otlp."))
 	}
 	if err := c.Bulk.Check(); err != nil {
 		return at("ingest.bulk", "%s", strings.TrimPrefix(err.Error(), "bulk: "))

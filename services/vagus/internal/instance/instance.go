@@ -19,6 +19,7 @@ type State struct {
 	NATSToken     string `json:"nats_token"`
 	IngestURL     string `json:"ingest_url"`
 	IngestToken   string `json:"ingest_token"`
+	OTLPAddr      string `json:"otlp_addr,omitempty"` // of OTLP over gRPC
 	APIURL        string `json:"api_url"`
 	APIToken      string `json:"api_token"`
 	ClickHouseDSN string `json:"clickhouse_dsn"` // read-only user
