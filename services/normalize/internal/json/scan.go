@@ -8,8 +8,10 @@ package json
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 )
 
 // MaxDepth is how deep brackets may be nested.
@@ -159,10 +161,13 @@ func (s *Scanner) Key(first bool) (key []byte, escaped, ok bool) {
 		s.fail(errKey)
 		return nil, false, false
 	}
-	v := s.str()
-	if s.err != nil {
+	from := s.pos + 1
+	end, escaped := closing(s.data, s.pos)
+	if end < 0 {
+		s.fail(errString)
 		return nil, false, false
 	}
+	s.pos = end + 1
 	if s.pos < len(s.data) && s.data[s.pos] != ':' {
 		s.space()
 	}
@@ -171,7 +176,7 @@ func (s *Scanner) Key(first bool) (key []byte, escaped, ok bool) {
 		return nil, false, false
 	}
 	s.pos++
-	return v.Raw[1 : len(v.Raw)-1], v.Escaped, true
+	return s.data[from:end], escaped, true
 }
 
 // Element reports whether the array that was entered has one more element; at
@@ -213,7 +218,10 @@ func (s *Scanner) more(end byte, first bool) bool {
 
 // Value reads the next value whole.
 func (s *Scanner) Value() Value {
-	switch k := s.Next(); k {
+	k := s.Next()
+	switch k {
+	case Absent:
+		return Value{}
 	case String:
 		return s.str()
 	case Object, Array:
@@ -227,91 +235,222 @@ func (s *Scanner) Value() Value {
 		v := Value{Raw: s.data[from:s.pos], Kind: k, Spaced: s.spaced}
 		s.spaced = s.spaced || outer
 		return v
-	case Number:
-		return s.number()
-	case Bool:
-		if s.data[s.pos] == 't' {
-			return s.word("true", Bool)
-		}
-		return s.word("false", Bool)
-	case Null:
-		return s.word("null", Null)
 	}
-	return Value{}
+	end, err := 0, errValue
+	if k == Number {
+		end, err = number(s.data, s.pos), errNumber
+	} else {
+		end = word(s.data, s.pos)
+	}
+	if end < 0 {
+		s.fail(err)
+		return Value{}
+	}
+	v := Value{Raw: s.data[s.pos:end], Kind: k}
+	s.pos = end
+	return v
 }
 
 // skip reads over the object or array at hand and checks it.
 func (s *Scanner) skip() {
-	object := s.data[s.pos] == '{'
-	s.Enter()
-	for first := true; s.err == nil; first = false {
-		if object {
-			if _, _, ok := s.Key(first); !ok {
-				return
-			}
-		} else if !s.Element(first) {
-			return
-		}
-		switch k := s.Next(); k {
-		case String:
-			s.str()
-		case Object, Array:
-			s.skip()
-		case Number:
-			s.number()
-		case Absent:
-			return
-		default:
-			s.Value()
-		}
+	d, i := s.data, s.pos
+	var objects [MaxDepth/64 + 1]uint64 // by depth: an object, not an array
+	depth := 0
+
+value:
+	for i < len(d) && isSpace[d[i]] {
+		i++
+		s.spaced = true
 	}
+	if i == len(d) {
+		s.failAt(i, errEnd)
+		return
+	}
+	switch c := d[i]; {
+	case c == '"':
+		end, _ := closing(d, i)
+		if end < 0 {
+			s.failAt(i, errString)
+			return
+		}
+		i = end + 1
+	case c == '{' || c == '[':
+		if s.depth+depth >= MaxDepth {
+			s.failAt(i, errDepth)
+			return
+		}
+		i++
+		for i < len(d) && isSpace[d[i]] {
+			i++
+			s.spaced = true
+		}
+		if i < len(d) && d[i] == c+2 { // } and ] stand two behind { and [
+			i++
+			break
+		}
+		depth++
+		if c == '[' {
+			objects[depth>>6] &^= 1 << (depth & 63)
+			goto value
+		}
+		objects[depth>>6] |= 1 << (depth & 63)
+		goto key
+	case c == '-' || c-'0' <= 9:
+		end := number(d, i)
+		if end < 0 {
+			s.failAt(i, errNumber)
+			return
+		}
+		i = end
+	default:
+		end := word(d, i)
+		if end < 0 {
+			s.failAt(i, errValue)
+			return
+		}
+		i = end
+	}
+
+after:
+	if depth == 0 {
+		s.pos = i
+		return
+	}
+	for i < len(d) && isSpace[d[i]] {
+		i++
+		s.spaced = true
+	}
+	if i == len(d) {
+		s.failAt(i, errEnd)
+		return
+	}
+	if object := objects[depth>>6]&(1<<(depth&63)) != 0; d[i] == ',' {
+		i++
+		if !object {
+			goto value
+		}
+	} else if object && d[i] == '}' || !object && d[i] == ']' {
+		i++
+		depth--
+		goto after
+	} else {
+		s.failAt(i, errComma)
+		return
+	}
+
+key:
+	for i < len(d) && isSpace[d[i]] {
+		i++
+		s.spaced = true
+	}
+	if i == len(d) || d[i] != '"' {
+		s.failAt(i, errKey)
+		return
+	}
+	end, _ := closing(d, i)
+	if end < 0 {
+		s.failAt(i, errString)
+		return
+	}
+	i = end + 1
+	for i < len(d) && isSpace[d[i]] {
+		i++
+		s.spaced = true
+	}
+	if i == len(d) || d[i] != ':' {
+		s.failAt(i, errColon)
+		return
+	}
+	i++
+	goto value
 }
+
+var isSpace = [256]bool{' ': true, '\t': true, '\n': true, '\r': true}
+
+func (s *Scanner) failAt(i int, err error) {
+	s.pos = i
+	s.fail(err)
+}
+
+// Eight bytes at a time: the marks of the bytes that are a quote or a backslash.
+const (
+	ones      = 0x0101010101010101
+	highs     = 0x8080808080808080
+	quotes    = '"' * ones
+	slashes   = '\\' * ones
+	longAfter = 64 // bytes from which the vector search of package bytes is faster
+)
 
 // str reads a string; the scanner stands on its quote.
 func (s *Scanner) str() Value {
-	from := s.pos
-	// Most strings are short and have no escapes.
-	rest := s.data[from+1:]
-	i := bytes.IndexByte(rest, '"')
-	if i < 0 {
+	end, escaped := closing(s.data, s.pos)
+	if end < 0 {
 		s.fail(errString)
 		return Value{}
 	}
-	if bytes.IndexByte(rest[:i], '\\') < 0 {
-		s.pos = from + i + 2
-		return Value{Raw: s.data[from:s.pos], Kind: String}
-	}
-	for {
-		n := 0
-		for i-1-n >= 0 && rest[i-1-n] == '\\' {
-			n++
-		}
-		if n%2 == 0 {
-			s.pos = from + i + 2
-			return Value{Raw: s.data[from:s.pos], Kind: String, Escaped: true}
-		}
-		next := bytes.IndexByte(rest[i+1:], '"')
-		if next < 0 {
-			s.fail(errString)
-			return Value{}
-		}
-		i += 1 + next
-	}
+	v := Value{Raw: s.data[s.pos : end+1], Kind: String, Escaped: escaped}
+	s.pos = end + 1
+	return v
 }
 
-func (s *Scanner) word(w string, k Kind) Value {
-	if len(s.data)-s.pos < len(w) || string(s.data[s.pos:s.pos+len(w)]) != w {
-		s.fail(errValue)
-		return Value{}
+// closing finds the quote that closes the string that begins at i; -1 if there
+// is none.
+func closing(d []byte, i int) (end int, escaped bool) {
+	long := i + longAfter
+	i++
+	for i+8 <= len(d) {
+		if i > long {
+			n := bytes.IndexByte(d[i:], '"')
+			if n < 0 {
+				return -1, false
+			}
+			// A quote ends the string unless a backslash comes before it.
+			b := bytes.IndexByte(d[i:i+n], '\\')
+			if b < 0 {
+				return i + n, escaped
+			}
+			i += b + 2
+			escaped, long = true, i+longAfter
+			continue
+		}
+		w := binary.LittleEndian.Uint64(d[i:])
+		q, b := w^quotes, w^slashes
+		marks := ((q-ones)&^q | (b-ones)&^b) & highs
+		if marks == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(marks) >> 3
+		if d[i] == '"' {
+			return i, escaped
+		}
+		i += 2
+		escaped = true
 	}
-	from := s.pos
-	s.pos += len(w)
-	return Value{Raw: s.data[from:s.pos], Kind: k}
+	for ; i < len(d); i++ {
+		switch d[i] {
+		case '"':
+			return i, escaped
+		case '\\':
+			i++
+			escaped = true
+		}
+	}
+	return -1, false
 }
 
-// number reads -?int(.digits)?([eE][+-]?digits)?.
-func (s *Scanner) number() Value {
-	d, i := s.data, s.pos
+// word is the end of true, false or null; -1 if it is none.
+func word(d []byte, i int) int {
+	for _, w := range [...]string{"null", "true", "false"} {
+		if d[i] == w[0] && len(d)-i >= len(w) && string(d[i:i+len(w)]) == w {
+			return i + len(w)
+		}
+	}
+	return -1
+}
+
+// number is the end of -?int(.digits)?([eE][+-]?digits)?; -1 if it is none.
+func number(d []byte, i int) int {
 	if d[i] == '-' {
 		i++
 	}
@@ -333,12 +472,9 @@ func (s *Scanner) number() Value {
 		i = end
 	}
 	if !ok {
-		s.fail(errNumber)
-		return Value{}
+		return -1
 	}
-	v := Value{Raw: d[s.pos:i], Kind: Number}
-	s.pos = i
-	return v
+	return i
 }
 
 func digits(d []byte, i int) int {

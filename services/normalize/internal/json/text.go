@@ -12,6 +12,26 @@ func Of(raw []byte) Value {
 	return s.Value()
 }
 
+// Get is the value of a key of an object; Absent if there is none. Keys with
+// escapes are not found.
+func (v Value) Get(key string) Value {
+	if v.Kind != Object {
+		return Value{}
+	}
+	var s Scanner
+	s.Reset(v.Raw)
+	s.Enter()
+	for first := true; ; first = false {
+		k, _, ok := s.Key(first)
+		if !ok {
+			return Value{}
+		}
+		if one := s.Value(); string(k) == key {
+			return one
+		}
+	}
+}
+
 // AppendText appends what a string says: without quotes, escapes resolved.
 func (v Value) AppendText(dst []byte) []byte {
 	if len(v.Raw) < 2 {
@@ -99,10 +119,7 @@ func (v Value) AppendCompact(dst []byte) []byte {
 	for i := 0; i < len(v.Raw); i++ {
 		switch c := v.Raw[i]; c {
 		case '"':
-			var s Scanner
-			s.data, s.pos = v.Raw, i
-			s.str()
-			i = s.pos - 1
+			i, _ = closing(v.Raw, i)
 		case ' ', '\t', '\n', '\r':
 			dst = append(dst, v.Raw[from:i]...)
 			from = i + 1

@@ -3,7 +3,7 @@ package mapping
 import (
 	"strconv"
 
-	"github.com/valyala/fastjson"
+	"github.com/vagus-hub/vagus/services/normalize/internal/json"
 )
 
 // role is whose words of a conversation are wanted.
@@ -28,81 +28,158 @@ const (
 func chatText(want role, mode int) transform {
 	return func(v *value, scratch []byte) []byte {
 		out := scratch[:0]
-		if v.json != nil {
+		switch {
+		case v.json.Kind == json.String:
+			// The words go to the first half, a string of JSON to the second.
+			half := cap(scratch) / 2
+			text := v.text
+			if text == nil {
+				text = textOf(v.json, scratch[half:half])
+			}
+			out = appendDocument(scratch[:0:half], text, want)
+		case v.json.Kind != json.Absent:
 			out = appendChat(out, v.json, want, false, 0)
-		} else if want != roleSystem {
+		case want != roleSystem:
 			out = append(out, v.text...)
 		}
 		if len(out) == 0 {
 			return nil
 		}
 		if mode == 1 {
-			return strconv.AppendInt(nil, int64(len(out)), 10)
+			return strconv.AppendInt(scratch[:0], int64(len(out)), 10)
 		}
 		return out
 	}
 }
 
-// appendChat walks one value; inside says that its role is the wanted one.
-func appendChat(out []byte, v *fastjson.Value, want role, inside bool, depth int) []byte {
-	if v == nil || depth > 8 || len(out) > maxChat {
+// appendDocument takes a text that may hold JSON.
+func appendDocument(out, text []byte, want role) []byte {
+	if len(text) > 1 && (text[0] == '[' || text[0] == '{') {
+		var s json.Scanner
+		s.Reset(text)
+		v := s.Value()
+		if s.End(); !s.Failed() {
+			return appendChat(out, v, want, false, 1)
+		}
+	}
+	if want == roleSystem {
 		return out
 	}
-	switch v.Type() {
-	case fastjson.TypeString:
-		s := v.GetStringBytes()
-		if depth == 0 && len(s) > 1 && (s[0] == '[' || s[0] == '{') {
-			if inner, err := fastjson.ParseBytes(s); err == nil {
-				return appendChat(out, inner, want, false, depth+1)
+	return append(out, text...)
+}
+
+// appendChat walks one value; inside says that its role is the wanted one.
+func appendChat(out []byte, v json.Value, want role, inside bool, depth int) []byte {
+	if depth > 8 || len(out) > maxChat {
+		return out
+	}
+	switch v.Kind {
+	case json.String:
+		if len(v.Raw) > 2 && (inside || want != roleSystem) {
+			if len(out) > 0 {
+				out = append(out, '\n')
 			}
+			out = v.AppendText(out)
 		}
-		if inside || want != roleSystem {
-			out = appendPart(out, s)
+	case json.Array:
+		var s json.Scanner
+		s.Reset(v.Raw)
+		s.Enter()
+		for i := 0; i < maxMessages && s.Element(i == 0); i++ {
+			out = appendChat(out, s.Value(), want, inside, depth+1)
 		}
-	case fastjson.TypeArray:
-		for i, e := range v.GetArray() {
-			if i >= maxMessages {
-				break
-			}
-			out = appendChat(out, e, want, inside, depth+1)
-		}
-	case fastjson.TypeObject:
+	case json.Object:
 		out = appendMessage(out, v, want, inside, depth)
 	}
 	return out
 }
 
-func appendMessage(out []byte, v *fastjson.Value, want role, inside bool, depth int) []byte {
-	if r := v.Get("role"); r != nil {
-		if !want.matches(r.GetStringBytes()) {
-			return out
-		}
-		inside = true
+// messageParts are the keys under which words stand, in the order in which
+// they are said.
+const (
+	partMessage = iota
+	partDelta
+	partContent
+	partParts
+	partText
+	partArguments
+	partInput
+	partOutput
+	partResult
+	partChoices
+	partMessages
+	partCandidates
+	partToolCalls
+	messageParts
+)
+
+func messagePart(key []byte) int {
+	switch string(key) {
+	case "message":
+		return partMessage
+	case "delta":
+		return partDelta
+	case "content":
+		return partContent
+	case "parts":
+		return partParts
+	case "text":
+		return partText
+	case "arguments":
+		return partArguments
+	case "input":
+		return partInput
+	case "output":
+		return partOutput
+	case "result":
+		return partResult
+	case "choices":
+		return partChoices
+	case "messages":
+		return partMessages
+	case "candidates":
+		return partCandidates
+	case "tool_calls":
+		return partToolCalls
 	}
-	for _, key := range [...]string{"message", "delta", "content", "parts", "text", "arguments", "input", "output", "result"} {
-		if part := v.Get(key); part != nil {
-			out = appendChat(out, part, want, inside, depth+1)
-		}
-	}
-	for _, key := range [...]string{"choices", "messages", "candidates", "tool_calls"} {
-		if part := v.Get(key); part != nil {
-			out = appendChat(out, part, want, inside, depth+1)
-		}
-	}
-	if f := v.Get("function"); f != nil && want == roleAny {
-		out = appendChat(out, f.Get("arguments"), want, inside, depth+1)
-	}
-	return out
+	return -1
 }
 
-func appendPart(out, s []byte) []byte {
-	if len(s) == 0 {
-		return out
+func appendMessage(out []byte, v json.Value, want role, inside bool, depth int) []byte {
+	var parts [messageParts]json.Value
+	var function json.Value
+	var s json.Scanner
+	s.Reset(v.Raw)
+	s.Enter()
+	for first := true; ; first = false {
+		key, _, ok := s.Key(first)
+		if !ok {
+			break
+		}
+		part := s.Value()
+		if i := messagePart(key); i >= 0 {
+			parts[i] = part
+			continue
+		}
+		switch string(key) {
+		case "role":
+			if !want.matches(textOf(part, nil)) {
+				return out
+			}
+			inside = true
+		case "function":
+			function = part
+		}
 	}
-	if len(out) > 0 {
-		out = append(out, '\n')
+	for _, part := range parts {
+		if part.Kind != json.Absent {
+			out = appendChat(out, part, want, inside, depth+1)
+		}
 	}
-	return append(out, s...)
+	if want == roleAny && function.Kind == json.Object {
+		out = appendChat(out, function.Get("arguments"), want, inside, depth+1)
+	}
+	return out
 }
 
 func (r role) matches(name []byte) bool {

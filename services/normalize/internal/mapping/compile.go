@@ -199,6 +199,7 @@ func (c *compiler) compile(f *file) {
 	for i := range m.cases {
 		c.consume(&m.cases[i])
 	}
+	m.root.freeze()
 }
 
 func (c *compiler) mark(paths []place, set func(*node)) {

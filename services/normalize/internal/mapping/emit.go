@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"strconv"
 
-	"github.com/valyala/fastjson"
-
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/internal/block"
+	"github.com/vagus-hub/vagus/services/normalize/internal/json"
 )
 
 // emit writes one event from the slots.
@@ -60,16 +59,7 @@ func (r *Runner) write(k *caseOp) {
 	if r.rec.Known != nil {
 		r.fromEnvelope(b, k.family)
 	}
-	for s := range r.values {
-		if !r.values[s].set || r.m.ignored[s] {
-			continue
-		}
-		if !k.consumed[s] || r.bad[s] {
-			r.keepSlot(s)
-		} else {
-			r.Mapped++
-		}
-	}
+	r.keepUnused(k)
 	if r.trace != nil {
 		r.trace(k)
 	}
@@ -135,12 +125,19 @@ func (r *Runner) activity(o *op) uint8 {
 
 // text is a slot's value as text; nil if it is absent.
 func (r *Runner) text(slot int) []byte {
-	v := &r.values[slot]
-	if !v.set {
+	if !r.has(slot) {
 		return nil
 	}
+	v := &r.values[slot]
 	t := v.text
-	if v.json != nil {
+	switch {
+	case v.json.Kind == json.Absent || t != nil:
+	case v.json.Escaped:
+		at := len(r.arena)
+		r.arena = v.json.AppendText(r.arena)
+		t = r.arena[at:len(r.arena):len(r.arena)]
+		v.text = t
+	default:
 		t = textOf(v.json, r.a)
 	}
 	for _, a := range r.m.absent {
@@ -183,7 +180,7 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 		return len(text) > 0 && r.setValue(b, o, text)
 	}
 	for _, s := range o.slots {
-		if !r.values[s].set {
+		if !r.has(s) {
 			continue
 		}
 		if o.kind == event.KindKeywords {
@@ -228,7 +225,7 @@ func (r *Runner) transformed(o *op, slot int) []byte {
 		return r.text(slot)
 	}
 	v := &r.values[slot]
-	if !v.set || len(r.m.absent) > 0 && (v.json == nil || v.json.Type() == fastjson.TypeString) && len(r.text(slot)) == 0 {
+	if !r.has(slot) || len(r.m.absent) > 0 && v.isText() && len(r.text(slot)) == 0 {
 		return nil
 	}
 	return o.as(v, r.a)

@@ -101,7 +101,7 @@ func (r *Runner) origin(o *op) string {
 	}
 	var paths []string
 	for _, s := range o.slots {
-		if r.values[s].set {
+		if r.has(s) {
 			paths = append(paths, r.m.slots[s])
 			if o.concat == nil {
 				break
@@ -112,7 +112,7 @@ func (r *Runner) origin(o *op) string {
 	if o.minus >= 0 {
 		from += " - " + r.m.slots[o.minus]
 	}
-	if o.join >= 0 && r.values[o.join].set {
+	if o.join >= 0 && r.has(o.join) {
 		from += " / " + r.m.slots[o.join]
 	}
 	if o.re != nil {

@@ -45,7 +45,7 @@ func (r *Runner) mapText(data []byte) Result {
 	if len(r.m.lines) > 0 { // patterns of the message behind the header
 		h := text.ParseHeader(data)
 		for i := range r.m.lines {
-			if r.m.lines[i].cut(h.Message, r.setText) {
+			if r.m.lines[i].cut(h.Message, r.setLine) {
 				break
 			}
 		}
@@ -118,15 +118,15 @@ func (r *Runner) Set(key, value []byte) {
 
 // lookup finds the node of a key; a key with dots also is a path.
 func lookup(n *node, key []byte) *node {
-	if c := n.children[string(key)]; c != nil {
+	if c := n.child(key); c != nil {
 		return c
 	}
 	for {
 		i := bytes.IndexByte(key, '.')
 		if i < 0 {
-			return n.children[string(key)]
+			return n.child(key)
 		}
-		if n = n.children[string(key[:i])]; n == nil {
+		if n = n.child(key[:i]); n == nil {
 			return nil
 		}
 		key = key[i+1:]
@@ -158,12 +158,11 @@ func (r *Runner) placeText(n *node, key, value []byte) {
 }
 
 func (r *Runner) setSlot(slot int, part []byte) {
-	s := &r.values[slot]
-	if s.set {
+	if r.has(slot) {
 		r.extra = append(r.extra, slotText{slot, part})
 		return
 	}
-	s.text, s.set = part, true
+	r.setText(slot, part)
 }
 
 // Open enters an object of a text.
@@ -175,7 +174,7 @@ func (r *Runner) Open(key []byte, index int) {
 	outer := &r.textual[len(r.textual)-1]
 	f := frame{path: len(r.path), quiet: outer.quiet}
 	if n := outer.nodes[0]; n != nil {
-		if c := n.children[string(key)]; c != nil {
+		if c := n.child(key); c != nil {
 			if index <= 0 {
 				f.nodes[0] = c
 			}

@@ -3,9 +3,8 @@ package mapping
 import (
 	"bytes"
 
-	"github.com/valyala/fastjson"
-
 	"github.com/vagus-hub/vagus/services/internal/block"
+	"github.com/vagus-hub/vagus/services/normalize/internal/json"
 )
 
 // maxItems bounds the items of a list column.
@@ -14,7 +13,7 @@ const maxItems = 256
 // applyList fills a keywords column from an array, from a [*] path or from text.
 func (r *Runner) applyList(b *block.Builder, o *op, slot int) bool {
 	v := &r.values[slot]
-	if v.json == nil {
+	if v.json.Kind == json.Absent {
 		r.items(b, o, v.text)
 		for _, e := range r.extra {
 			if e.slot == slot {
@@ -23,22 +22,20 @@ func (r *Runner) applyList(b *block.Builder, o *op, slot int) bool {
 		}
 		return true
 	}
-	if v.json.Type() == fastjson.TypeArray {
-		r.elements(b, o, v.json.GetArray())
+	if v.json.Kind == json.Array {
+		var s json.Scanner
+		s.Reset(v.json.Raw)
+		s.Enter()
+		for i := 0; i < maxItems && s.Element(i == 0); i++ {
+			r.items(b, o, textOf(s.Value(), r.a))
+		}
 		return true
 	}
 	r.items(b, o, textOf(v.json, r.a))
-	r.elements(b, o, v.more)
-	return true
-}
-
-func (r *Runner) elements(b *block.Builder, o *op, list []*fastjson.Value) {
-	for i, e := range list {
-		if i >= maxItems {
-			return
-		}
+	for _, e := range v.more[:min(len(v.more), maxItems)] {
 		r.items(b, o, textOf(e, r.a))
 	}
+	return true
 }
 
 // items adds a text to a list: whole, or cut at o.split.
@@ -60,7 +57,7 @@ func (r *Runner) item(b *block.Builder, o *op, text []byte) {
 		text = capture(o, text)
 	}
 	if o.as != nil && len(text) > 0 {
-		r.item1 = value{text: text, set: true}
+		r.item1 = value{text: text}
 		text = o.as(&r.item1, r.d)
 	}
 	if o.mapping != nil && len(text) > 0 {
@@ -100,7 +97,7 @@ func (r *Runner) captured(o *op, slot int) []byte {
 	if o.as == nil || len(text) == 0 {
 		return text
 	}
-	r.item1 = value{text: text, set: true}
+	r.item1 = value{text: text}
 	return o.as(&r.item1, r.d)
 }
 

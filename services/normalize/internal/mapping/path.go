@@ -80,6 +80,8 @@ func shown(segments []segment) string {
 type node struct {
 	slot     int // -1: none
 	children map[string]*node
+	table    keyTable // children, once the mapping is compiled
+	below    []int    // slots of a split node and of all below it
 	indexes  map[int]*node
 	every    *node
 	split    bool // an array whose elements are records of their own
@@ -119,6 +121,97 @@ func (n *node) find(segments []segment) *node {
 		n = next
 	}
 	return n
+}
+
+// child is the node of a key, nil if the mapping does not speak of it.
+func (n *node) child(key []byte) *node {
+	if n.table.slots == nil {
+		return n.children[string(key)]
+	}
+	return n.table.get(key)
+}
+
+// freeze prepares a compiled tree for reading.
+func (n *node) freeze() {
+	n.table = newKeyTable(n.children)
+	for _, c := range n.children {
+		c.freeze()
+		if c.split {
+			c.below = c.slots(nil)
+		}
+	}
+	for _, c := range n.indexes {
+		c.freeze()
+	}
+	if n.every != nil {
+		n.every.freeze()
+	}
+}
+
+// slots lists the slots of n and below.
+func (n *node) slots(out []int) []int {
+	if n.slot >= 0 {
+		out = append(out, n.slot)
+	}
+	for _, c := range n.children {
+		out = c.slots(out)
+	}
+	for _, c := range n.indexes {
+		out = c.slots(out)
+	}
+	if n.every != nil {
+		out = n.every.slots(out)
+	}
+	return out
+}
+
+// keyTable finds a node by its key: a hash of the length and three bytes is
+// enough for the keys of a log, and costs a tenth of a map's.
+type keyTable struct {
+	mask  uint32
+	slots []keySlot // open addressing; a nil node ends a search
+}
+
+type keySlot struct {
+	key  string
+	node *node
+}
+
+func keyHash(key []byte) uint32 {
+	n := uint32(len(key))
+	if n == 0 {
+		return 0
+	}
+	h := n*0x9e3779b1 ^ uint32(key[0])*0x85ebca6b ^ uint32(key[n-1])*0xc2b2ae35 ^ uint32(key[n/2])*0x27d4eb2f
+	return h ^ h>>15
+}
+
+func newKeyTable(children map[string]*node) keyTable {
+	if len(children) == 0 {
+		return keyTable{}
+	}
+	size := 4
+	for size < 3*len(children) {
+		size *= 2
+	}
+	t := keyTable{mask: uint32(size - 1), slots: make([]keySlot, size)}
+	for key, n := range children {
+		i := keyHash([]byte(key)) & t.mask
+		for t.slots[i].node != nil {
+			i = (i + 1) & t.mask
+		}
+		t.slots[i] = keySlot{key, n}
+	}
+	return t
+}
+
+func (t *keyTable) get(key []byte) *node {
+	for i := keyHash(key) & t.mask; ; i = (i + 1) & t.mask {
+		s := &t.slots[i]
+		if s.node == nil || s.key == string(key) {
+			return s.node
+		}
+	}
 }
 
 // leaf reports whether the mapping wants nothing below n.

@@ -137,10 +137,12 @@ func (s *surveyor) value(path string, v *fastjson.Value, depth int) {
 			s.note(path, v.MarshalTo(nil))
 		}
 	case fastjson.TypeNull:
-	default:
-		if t := textOf(v, nil); len(t) > 0 {
+	case fastjson.TypeString:
+		if t := v.GetStringBytes(); len(t) > 0 {
 			s.note(path, t)
 		}
+	default:
+		s.note(path, v.MarshalTo(nil))
 	}
 }
 

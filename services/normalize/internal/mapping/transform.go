@@ -5,7 +5,7 @@ import (
 	"sort"
 	"strconv"
 
-	"github.com/valyala/fastjson"
+	"github.com/vagus-hub/vagus/services/normalize/internal/json"
 )
 
 // transform changes a value on its way to a column. It may append to and
@@ -33,19 +33,24 @@ var transforms = map[string]transform{
 	"ms":              onText(milliseconds),
 	"ns_to_ms":        onText(nanoseconds),
 	"json": func(v *value, scratch []byte) []byte {
-		if v.json == nil {
+		if v.json.Kind == json.Absent {
 			return v.text
 		}
-		if v.json.Type() == fastjson.TypeNull {
-			return nil
-		}
-		return v.json.MarshalTo(scratch[:0])
+		return v.json.AppendCompact(scratch[:0])
 	},
 	"count": func(v *value, scratch []byte) []byte {
-		if v.json == nil || v.json.Type() != fastjson.TypeArray {
+		if v.json.Kind != json.Array {
 			return nil
 		}
-		return strconv.AppendInt(scratch[:0], int64(len(v.json.GetArray())), 10)
+		var s json.Scanner
+		s.Reset(v.json.Raw)
+		s.Enter()
+		n := 0
+		for s.Element(n == 0) {
+			s.Value()
+			n++
+		}
+		return strconv.AppendInt(scratch[:0], int64(n), 10)
 	},
 	"chat_user":     chatText(roleUser, 0),
 	"chat_system":   chatText(roleSystem, 0),
@@ -67,9 +72,9 @@ func transformNames() []string {
 func onText(f func(b, scratch []byte) []byte) transform {
 	return func(v *value, scratch []byte) []byte {
 		b := v.text
-		if v.json != nil {
+		if b == nil && v.json.Kind != json.Absent {
 			b = textOf(v.json, scratch)
-			if v.json.Type() != fastjson.TypeString {
+			if v.json.Escaped || v.json.Spaced {
 				scratch = scratch[min(len(b), cap(scratch)):cap(scratch)] // b lies in scratch: do not write over it
 			}
 		}

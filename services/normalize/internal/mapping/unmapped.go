@@ -2,17 +2,17 @@ package mapping
 
 import (
 	"errors"
-
-	"github.com/valyala/fastjson"
+	"math/bits"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/normalize/internal/json"
 )
 
 var errNoClass = errors.New("no class of the mapping fits the record")
 
 // keep adds a value that the mapping does not speak of to unmapped, under its
 // full path. Empty values are left out.
-func (r *Runner) keep(key []byte, v *fastjson.Value) {
+func (r *Runner) keep(key []byte, v json.Value) {
 	if r.quiet > 0 {
 		return
 	}
@@ -23,44 +23,47 @@ func (r *Runner) keep(key []byte, v *fastjson.Value) {
 
 // keepAt adds a value under r.path. Unmapped is bounded: what does not fit is
 // left out, and the raw record still has it.
-func (r *Runner) keepAt(v *fastjson.Value) {
-	switch v.Type() {
-	case fastjson.TypeNull:
+func (r *Runner) keepAt(v json.Value) {
+	if v.Empty() {
 		return
-	case fastjson.TypeString:
-		if len(v.GetStringBytes()) == 0 {
-			return
-		}
-	case fastjson.TypeArray:
-		if len(v.GetArray()) == 0 {
-			return
-		}
-	case fastjson.TypeObject:
-		if v.GetObject().Len() == 0 {
-			return
-		}
 	}
 	r.Unmapped++
 	mark := len(r.unmapped)
 	r.unmapped = append(r.unmapped, ',')
 	r.unmapped = appendQuoted(r.unmapped, r.path)
 	r.unmapped = append(r.unmapped, ':')
-	r.unmapped = v.MarshalTo(r.unmapped)
+	r.unmapped = v.AppendCompact(r.unmapped)
 	if len(r.unmapped) > event.Columns[event.Unmapped].Max-2 {
 		r.unmapped = r.unmapped[:mark]
+	}
+}
+
+// keepUnused counts the slots that the class placed and keeps the others.
+func (r *Runner) keepUnused(k *caseOp) {
+	for w, live := range r.live {
+		for ; live != 0; live &= live - 1 {
+			s := w<<6 + bits.TrailingZeros64(live)
+			switch {
+			case r.m.ignored[s]:
+			case !k.consumed[s] || r.bad[s]:
+				r.keepSlot(s)
+			default:
+				r.Mapped++
+			}
+		}
 	}
 }
 
 // keepSlot adds a slot that no column of the class took.
 func (r *Runner) keepSlot(slot int) {
 	v := &r.values[slot]
-	if v.json == nil && len(r.text(slot)) == 0 || v.json != nil && v.json.Type() == fastjson.TypeNull {
+	if v.json.Kind == json.Absent && len(r.text(slot)) == 0 {
 		return
 	}
 	saved := r.path
 	r.slotPath = append(r.slotPath[:0], r.m.slots[slot]...)
 	r.path = r.slotPath
-	if v.json == nil {
+	if v.json.Kind == json.Absent {
 		r.keepText(nil, v.text)
 	} else {
 		r.keepAt(v.json)

@@ -5,17 +5,19 @@ import (
 	"strconv"
 	"unsafe"
 
-	"github.com/valyala/fastjson"
+	"github.com/vagus-hub/vagus/services/normalize/internal/json"
 )
 
 // value is what a slot holds for the current record: a JSON value, or text cut
 // from a line. more holds further values of a [*] path.
 type value struct {
-	json *fastjson.Value
-	text []byte
-	more []*fastjson.Value
-	set  bool
+	json json.Value // Absent for text
+	text []byte     // of a JSON string once it was asked for
+	more []json.Value
 }
+
+// isText reports whether the value is text or a JSON string.
+func (v *value) isText() bool { return v.json.Kind == json.Absent || v.json.Kind == json.String }
 
 // view makes a string of bytes without copying; valid as long as they are.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
@@ -26,14 +28,18 @@ func viewBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(
 // textOf renders a JSON value: strings as they are, numbers and booleans as
 // written, objects and arrays as JSON, null as nothing. scratch is used where
 // rendering is needed.
-func textOf(v *fastjson.Value, scratch []byte) []byte {
-	switch v.Type() {
-	case fastjson.TypeString:
-		return v.GetStringBytes()
-	case fastjson.TypeNull:
+func textOf(v json.Value, scratch []byte) []byte {
+	switch {
+	case v.Kind == json.String && !v.Escaped:
+		return v.Raw[1 : len(v.Raw)-1]
+	case v.Kind == json.String:
+		return v.AppendText(scratch[:0])
+	case v.Kind == json.Null:
 		return nil
+	case v.Spaced:
+		return v.AppendCompact(scratch[:0])
 	}
-	return v.MarshalTo(scratch[:0])
+	return v.Raw
 }
 
 // parseInt reads a decimal integer; false if there is anything else.
