@@ -131,6 +131,7 @@ def main():
             (re.escape(sys.base_prefix.encode()), b"/usr")]
     common.write(out / "access_log.log", (work / "logs" / "access_log.log").read_bytes(), gone)
     console = (work / "console.log").read_bytes()
+    console = console[console.index(b"\n20") + 1:]  # before that the Java machine speaks
     common.write(out / "console.log", b"".join(
         line + b"\n" for line in console.split(b"\n")
         if not re.search(rb"TS_METRICS|MODEL_METRICS|org.pytorch.serve.ModelServer - $", line)), gone)
