@@ -78,10 +78,12 @@ func (p *CEF) extensions(b []byte, f Fields) {
 			if b[i] != '=' {
 				continue
 			}
-			word := bytes.LastIndexByte(b[:i], ' ')
-			if word < 0 || !isKey(b[word+1:i]) { // an equals sign in a value
+			from := max(0, i-maxKey-1)
+			word := bytes.LastIndexByte(b[from:i], ' ')
+			if word < 0 || !isKey(b[from+word+1:i]) { // an equals sign in a value
 				continue
 			}
+			word += from
 			end, next, rest = word, b[word+1:i], b[i+1:]
 			break
 		}
@@ -104,13 +106,16 @@ func nextKey(b []byte) (key, rest []byte) {
 	return b[:i], b[i+1:]
 }
 
+// maxKey bounds a key, in bytes.
+const maxKey = 256
+
 func isKey(b []byte) bool {
 	for _, c := range b {
 		if c <= ' ' || c == '\\' || c == '=' || c == '"' || c == '/' || c == '?' || c == '&' {
 			return false
 		}
 	}
-	return len(b) > 0 && len(b) <= 256
+	return len(b) > 0 && len(b) <= maxKey
 }
 
 func (p *CEF) unescape(b []byte) []byte {

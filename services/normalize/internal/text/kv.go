@@ -10,6 +10,7 @@ type Pairs struct {
 	Separator byte
 	Scratch   Scratch
 	header    Syslog
+	unclosed  bool // a quote has no end: do not look for the end of each
 }
 
 var keyText = []byte("_text")
@@ -17,6 +18,7 @@ var keyText = []byte("_text")
 // Parse reads one record.
 func (p *Pairs) Parse(data []byte, f Fields) error {
 	p.Scratch.Reset()
+	p.unclosed = false
 	data, err := p.header.strip(data, f)
 	if err != nil {
 		return err
@@ -74,10 +76,11 @@ func keyLength(b []byte, sep byte) int {
 
 // value reads a value, quoted or not.
 func (p *Pairs) value(b []byte, sep byte) (value, rest []byte) {
-	if len(b) > 0 && (b[0] == '"' || b[0] == '\'') {
+	if len(b) > 0 && (b[0] == '"' || b[0] == '\'') && !p.unclosed {
 		if v, rest, ok := quoted(b, &p.Scratch); ok {
 			return v, rest
 		}
+		p.unclosed = len(b) > 64<<10
 	}
 	for i, c := range b {
 		if c == sep || sep == ' ' && isSpace(c) {

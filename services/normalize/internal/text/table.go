@@ -116,11 +116,12 @@ func (t *Table) Next(lines []byte, f Fields) (rest []byte, more bool, err error)
 		return nil, false, nil
 	}
 	if lines[0] == '<' {
-		stripped, err := t.header.strip(lines, f)
+		line, _ := cut(lines, '\n')
+		stripped, err := t.header.strip(line, f)
 		if err != nil {
 			return nil, true, err
 		}
-		lines = stripped
+		lines = lines[len(line)-len(stripped):]
 	}
 	if len(t.path) > 0 {
 		f.Set(keyPath, t.path)

@@ -170,3 +170,28 @@ func FuzzParsers(f *testing.F) {
 		}
 	})
 }
+
+// TestHostileLengths: what would cost the square of its length must not; the
+// test would not end within its time limit.
+func TestHostileLengths(t *testing.T) {
+	const n = 1 << 20
+	for name, in := range map[string]string{
+		"equals signs": "CEF:0|a|b|c|d|e|5|a=" + strings.Repeat("=", n),
+		"open quotes":  strings.Repeat(`a="\`, n/4),
+		"headers":      strings.Repeat("<1>1 - - - - - [\n", n/17),
+	} {
+		for _, p := range []Parser{&Pairs{}, &CEF{}, &LEEF{}, &Syslog{}, &Audit{}} {
+			_ = p.Parse([]byte(in), &recorder{})
+		}
+		tb := Table{Columns: [][]byte{[]byte("a")}}
+		lines := tb.Begin([]byte(in))
+		for {
+			rest, more, err := tb.Next(lines, &recorder{})
+			if !more || err != nil {
+				break
+			}
+			lines = rest
+		}
+		t.Log(name)
+	}
+}
