@@ -92,6 +92,9 @@ const (
 	HeaderAuth = "Vagus-Auth"
 	// HeaderRemote is the sender's address.
 	HeaderRemote = "Vagus-Remote"
+	// HeaderEdge is where a message was at the edge that it came from:
+	// name/stream/sequence.
+	HeaderEdge = "Vagus-Edge"
 	// HeaderTrace is the W3C trace context.
 	HeaderTrace = "traceparent"
 )

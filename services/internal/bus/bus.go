@@ -22,6 +22,9 @@ type Options struct {
 	User, Password string
 	// Server connects in-process.
 	Server *Server
+	// Edge, with Server, reaches the streams of that edge, and nothing of the
+	// Server itself: PublishAsync then has no stream to go to.
+	Edge string
 	// Name shows in the server's connection list; use the service's name.
 	Name string
 	// MaxPending bounds unacknowledged publishes in bytes; default 32 MiB.
@@ -88,6 +91,13 @@ func Connect(ctx context.Context, opts Options) (*Bus, error) {
 		token, user, password, url = s.opts.Token, s.opts.User, s.opts.Password, "nats://in-process"
 		no = append(no, nats.InProcessServer(s))
 	}
+	if opts.Edge != "" {
+		if opts.Server == nil || opts.Server.access == nil {
+			return nil, errors.New("connect bus: an edge is reached through the server that it connects to")
+		}
+		user, password = opts.Edge, opts.Server.access.local
+		no = append(no, nats.CustomInboxPrefix(inboxPrefix(opts.Edge)))
+	}
 	if url == "" {
 		return nil, errors.New("connect bus: neither a server nor a URL given")
 	}
@@ -113,7 +123,12 @@ func Connect(ctx context.Context, opts Options) (*Bus, error) {
 		}
 	}
 	var err error
-	if b.js, err = jetstream.New(b.nc); err != nil {
+	if opts.Edge != "" {
+		b.js, err = jetstream.NewWithDomain(b.nc, opts.Edge)
+	} else {
+		b.js, err = jetstream.New(b.nc)
+	}
+	if err != nil {
 		b.nc.Close()
 		return nil, fmt.Errorf("connect bus: %w", err)
 	}

@@ -118,6 +118,9 @@ func (b *Bus) trimStream(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	st, err := b.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil // an edge has only some
+	}
 	if err != nil {
 		return classify("stream "+name, err)
 	}

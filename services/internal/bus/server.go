@@ -41,6 +41,12 @@ type ServerOptions struct {
 	// NoSync leaves fsync to the operating system's timer. A power cut may
 	// then lose acknowledged messages; only for tests and benchmarks.
 	NoSync bool
+	// Users may connect besides the holder of the token.
+	Users []User
+	// Leaf takes connections of edges, Remote makes this an edge. Both may be
+	// nil.
+	Leaf   *LeafListen
+	Remote *LeafRemote
 	// Logger receives the server's log; default none.
 	Logger *slog.Logger
 }
@@ -48,6 +54,7 @@ type ServerOptions struct {
 // Server is a running embedded NATS server. Safe for concurrent use.
 type Server struct {
 	opts     ServerOptions
+	access   *access // nil: nobody but the holder of the token
 	maxStore int64
 	reserve  int64 // free bytes below which publishes are refused
 	low      atomic.Bool
@@ -119,6 +126,9 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	if !ns.JetStreamEnabled() {
 		return nil, fmt.Errorf("start bus: JetStream did not start in %s: %s", opts.StoreDir, logger.lastError())
 	}
+	if s.access != nil {
+		s.access.ready(ns)
+	}
 	s.wg.Go(s.guard)
 	return s, nil
 }
@@ -134,6 +144,9 @@ func (s *Server) natsOptions() (*server.Options, error) {
 	}
 	if s.opts.User != "" {
 		o.Authorization = ""
+	}
+	if err := s.others(o); err != nil {
+		return nil, err
 	}
 	if s.opts.InProcessOnly {
 		return o, nil
@@ -159,6 +172,29 @@ func (s *Server) natsOptions() (*server.Options, error) {
 		return nil, fmt.Errorf("address %s: %w", s.opts.Addr, err)
 	}
 	return o, l.Close()
+}
+
+// others configures who may connect besides the holder of the token.
+func (s *Server) others(o *server.Options) (err error) {
+	if s.opts.Remote != nil {
+		if err := s.opts.Remote.connect(o); err != nil {
+			return err
+		}
+	}
+	if s.opts.Leaf != nil {
+		leaf := *s.opts.Leaf
+		s.opts.Leaf = &leaf
+		if err := leaf.listen(o); err != nil {
+			return err
+		}
+	}
+	if s.opts.Leaf == nil && len(s.opts.Users) == 0 {
+		return nil
+	}
+	s.access, err = newAccess(s.opts)
+	o.Authorization, o.Username, o.Password = "", "", ""
+	o.CustomClientAuthentication = s.access
+	return err
 }
 
 // storeSpace is what the store in dir uses plus what it could still use.

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sort"
 	"sync"
@@ -115,11 +116,14 @@ type StreamState struct {
 	FirstTime       time.Time
 }
 
-// Streams returns the state of every stream of EnsureStreams.
+// Streams returns the state of every stream that EnsureStreams made.
 func (b *Bus) Streams(ctx context.Context) ([]StreamState, error) {
 	var out []StreamState
 	for _, s := range specs() {
 		st, err := b.js.Stream(ctx, s.name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue // an edge has only some
+		}
 		if err != nil {
 			return nil, classify("stream "+s.name, err)
 		}
@@ -138,6 +142,9 @@ func (b *Bus) Lag(ctx context.Context) ([]Lag, error) {
 	var out []Lag
 	for _, s := range specs() {
 		st, err := b.js.Stream(ctx, s.name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue // an edge has only some
+		}
 		if err != nil {
 			return nil, classify("stream "+s.name, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,6 +27,9 @@ type Limits struct {
 	// Total is shared out to streams without MaxBytes of their own, in bytes;
 	// default 20 GiB. It shrinks to what the server may use, with a warning.
 	Total int64
+	// Only, if given, names the streams to make; of the buckets there are then
+	// the checkpoints alone.
+	Only []string
 	// Streams overrides single streams, by name.
 	Streams map[string]StreamLimits
 	// Replicas is the number of copies in a cluster; default 1.
@@ -92,12 +96,18 @@ func (b *Bus) EnsureStreams(ctx context.Context, l Limits) error {
 	}
 	size := max(l.Total/200, 4<<20)
 	for _, name := range buckets() {
+		if len(l.Only) > 0 && name != subjects.BucketCheckpoints {
+			continue
+		}
 		_, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: name, History: 1, Storage: jetstream.FileStorage, Replicas: l.Replicas, MaxBytes: size,
 		})
 		if err != nil {
 			return classify("create bucket "+name, err)
 		}
+	}
+	if len(l.Only) > 0 {
+		return nil
 	}
 	_, err := b.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 		Bucket: subjects.StoreState, Storage: jetstream.FileStorage, Replicas: l.Replicas, MaxBytes: max(l.Total/50, 16<<20),
@@ -113,6 +123,9 @@ var errTooBig = errors.New("more than the server has")
 
 func (b *Bus) ensureStreams(ctx context.Context, l Limits) error {
 	for _, s := range specs() {
+		if len(l.Only) > 0 && !slices.Contains(l.Only, s.name) {
+			continue
+		}
 		if err := b.ensureStream(ctx, s, l); err != nil {
 			return err
 		}

@@ -1,0 +1,189 @@
+package edge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/vagus-hub/vagus/schemas/subjects"
+	"github.com/vagus-hub/vagus/services/internal/block"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func hash(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) }
+
+// side is a server with a client, that can be stopped and started again.
+type side struct {
+	t    testing.TB
+	opts bus.ServerOptions
+	only []string
+	s    *bus.Server
+	b    *bus.Bus
+}
+
+func (x *side) start() {
+	x.t.Helper()
+	var err error
+	if x.s, err = bus.StartServer(x.opts); err != nil {
+		x.t.Fatal(err)
+	}
+	if x.b, err = bus.Connect(x.t.Context(), bus.Options{Server: x.s, Name: "test"}); err != nil {
+		x.t.Fatal(err)
+	}
+	// A window of duplicates so short that it never helps.
+	if err := x.b.EnsureStreams(x.t.Context(), bus.Limits{Total: 1 << 30, Only: x.only, Duplicates: 100 * time.Millisecond}); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func (x *side) stop() {
+	if x.s != nil {
+		x.b.Close()
+		x.s.Shutdown()
+		x.s = nil
+	}
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// pair is a hub and an edge that are connected.
+func pair(t testing.TB) (hub, far *side) {
+	t.Helper()
+	addr := freeAddr(t)
+	hub = &side{t: t, opts: bus.ServerOptions{StoreDir: t.TempDir(), MaxStore: 4 << 30, NoSync: true, Leaf: &bus.LeafListen{
+		Addr: addr, Edges: []bus.Edge{{Name: "north", SHA256: hash("secret")}, {Name: "south", SHA256: hash("other")}},
+	}}}
+	far = &side{t: t, only: Streams(), opts: bus.ServerOptions{StoreDir: t.TempDir(), MaxStore: 4 << 30, NoSync: true, Remote: &bus.LeafRemote{
+		URL: "nats-leaf://" + addr, Name: "north", Token: "secret",
+	}}}
+	hub.start()
+	far.start()
+	t.Cleanup(func() { far.stop(); hub.stop() })
+	return hub, far
+}
+
+// pull runs a puller until stop is called.
+func (x *side) pull(name string) (p *Puller, stop func()) {
+	x.t.Helper()
+	e, err := bus.Connect(x.t.Context(), bus.Options{Server: x.s, Edge: name, Name: "pull"})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	p = &Puller{Hub: x.b, Edge: e, Name: name, Stream: subjects.StreamRaw, Logger: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	return p, func() { cancel(); <-done; e.Close() }
+}
+
+// put stores n records at the edge, from number from on, a message each.
+func (x *side) put(from, n int) {
+	x.t.Helper()
+	errs := make(chan error, n)
+	for i := from; i < from+n; i++ {
+		b := block.NewRawBuilder()
+		id := fmt.Sprintf("id-%d", i)
+		b.Append(block.UID(id, 0), 1, fmt.Appendf(nil, `{"n":%d}`, i))
+		m := bus.Msg{Subject: subjects.Raw("nginx.access"), ID: id, Data: b.AppendTo(nil, block.Header{Source: "nginx.access"})}
+		if err := x.b.PublishAsync(x.t.Context(), m, func(_ bus.Ack, err error) { errs <- err }); err != nil {
+			x.t.Fatal(err)
+		}
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			x.t.Fatal(err)
+		}
+	}
+}
+
+// count returns how often each record is in a stream.
+func (x *side) count() map[string]int {
+	x.t.Helper()
+	out := map[string]int{}
+	var raw block.Raw
+	for r, err := range x.b.ReadFrom(x.t.Context(), subjects.StreamRaw, nil, 1, 0) {
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		if err := block.DecodeRaw(r.Data, &raw); err != nil {
+			x.t.Fatal(err)
+		}
+		for i := range raw.Len() {
+			out[string(raw.Record(i))]++
+		}
+	}
+	return out
+}
+
+func (x *side) last() uint64 {
+	st, err := x.b.JetStream().Stream(x.t.Context(), subjects.StreamRaw)
+	if err != nil {
+		return 0
+	}
+	return st.CachedInfo().State.Msgs
+}
+
+func (x *side) await(n int) {
+	x.t.Helper()
+	for end := time.Now().Add(30 * time.Second); x.last() < uint64(n); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			x.t.Fatalf("%d of %d messages after 30 s", x.last(), n)
+		}
+	}
+}
+
+func (x *side) exactly(n int) {
+	x.t.Helper()
+	got := x.count()
+	for record, times := range got {
+		if times != 1 {
+			x.t.Errorf("%s is there %d times", record, times)
+		}
+	}
+	if len(got) != n {
+		x.t.Errorf("%d records, want %d", len(got), n)
+	}
+}
+
+// What an edge has comes to the hub once, over stops of both.
+func TestPull(t *testing.T) {
+	hub, far := pair(t)
+	far.put(0, 500)
+	p, stop := hub.pull("north")
+	hub.await(500)
+	far.put(500, 500)
+	hub.await(1000)
+	far.stop()
+	far.start()
+	far.put(1000, 200)
+	hub.await(1200)
+	stop()
+	far.put(1200, 300)
+	hub.stop()
+	far.put(1500, 300)
+	hub.start()
+	p, stop = hub.pull("north")
+	hub.await(1800)
+	stop()
+	hub.exactly(1800)
+	if pos, _ := p.Position(); pos.Seq != 1800 || pos.Lag() != 0 {
+		t.Errorf("position %+v", pos)
+	}
+}
