@@ -5,6 +5,8 @@ Needs    nginx with http_ssl and http_realip (Debian: nginx-light), openssl, pyt
 Installs nothing.
 Writes   schemas/sources/nginx.access/testdata/vagus_json.ndjson  (deploy/nginx/vagus_json.conf)
          schemas/sources/nginx.access/testdata/combined.log       (nginx's predefined format)
+         schemas/sources/nginx.error/testdata/error.log           (the error log of the same run, level info,
+                                                                   without "closed keepalive connection")
 
 A throw-away nginx runs as a reverse proxy before scripts/record/upstream.py,
 all on loopback. Client addresses come from X-Forwarded-For, which nginx trusts
@@ -17,6 +19,7 @@ Replaced afterwards: the random loopback ports of nginx and of the upstreams
 
 import http.client
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -31,7 +34,7 @@ CONF = """
 daemon off;
 master_process off;
 pid {dir}/nginx.pid;
-error_log {dir}/error.log warn;
+error_log {dir}/error.log info;
 worker_processes 1;
 events {{ worker_connections 256; }}
 http {{
@@ -58,6 +61,7 @@ http {{
         location /failover/ {{ proxy_pass http://ai_failover/; }}
         location /down/ {{ proxy_pass http://ai_down/; }}
         location = /metrics {{ auth_basic "ops"; auth_basic_user_file {dir}/htpasswd; proxy_pass http://ai/health; }}
+        location = /private {{ access_log off; auth_basic "ops"; auth_basic_user_file {dir}/htpasswd; proxy_pass http://ai/health; }}
         location ~ /\\.(git|env) {{ return 404; }}
     }}
 }}
@@ -220,6 +224,8 @@ def main():
         normal(t)
         hostile(t)
         bytes_on_the_wire(t)
+        t.send("GET", "/private", headers={"Authorization": "Basic b3BzOndyb25n"}, addr="203.0.113.99", tls=False)
+        t.send("GET", "/private", headers={"Authorization": "Basic cm9vdDpyb290"}, addr="203.0.113.99", tls=False)
         time.sleep(0.5)
     finally:
         common.stop(proc)
@@ -229,6 +235,10 @@ def main():
     out = common.testdata("nginx.access")
     for name in ("vagus_json.ndjson", "combined.log"):
         common.write(out / name, (work / name).read_bytes(), ports)
+    common.write(common.testdata("nginx.error") / "error.log", b"".join(
+        line for line in (work / "error.log").read_bytes().splitlines(True) if b"closed keepalive connection" not in line), ports + [
+        (re.escape(str(work).encode()), b"/var/lib/nginx"), (rb"0\.0\.0\.0:%d|127\.0\.0\.1:%d" % (tls, tls), b"127.0.0.1:8443"),
+        (rb"127\.0\.0\.1:%d" % plain, b"127.0.0.1:8080"), (rb"OS: Linux \S+", b"OS: Linux 6.1.0")])
 
 
 if __name__ == "__main__":
