@@ -21,6 +21,7 @@ import (
 	"github.com/vagus-hub/vagus/services/internal/clickhouse"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse/embedded"
 	"github.com/vagus-hub/vagus/services/internal/lifecycle"
+	"github.com/vagus-hub/vagus/services/internal/telemetry"
 	"github.com/vagus-hub/vagus/services/normalize"
 	"github.com/vagus-hub/vagus/services/respond"
 	"github.com/vagus-hub/vagus/services/store"
@@ -43,6 +44,9 @@ type Hub struct {
 	opts  Options
 	group *lifecycle.Group
 	state instance.State
+
+	server  *bus.Server // nil: an outside one
+	metrics *telemetry.Registry
 }
 
 // State says where the hub listens and how to talk to it.
@@ -61,7 +65,7 @@ func Start(ctx context.Context, opts Options) (*Hub, error) {
 	if opts.OnProgress == nil {
 		opts.OnProgress = func(string) {}
 	}
-	h := &Hub{opts: opts, group: lifecycle.New(ctx, lifecycle.Options{Logger: opts.Logger})}
+	h := &Hub{opts: opts, group: lifecycle.New(ctx, lifecycle.Options{Logger: opts.Logger}), metrics: telemetry.NewRegistry()}
 	if err := h.start(); err != nil {
 		h.group.Stop(err)
 		return nil, errors.Join(err, h.group.Wait())
@@ -88,6 +92,9 @@ func (h *Hub) start() error {
 	if err := h.startServices(secrets, connect); err != nil {
 		return err
 	}
+	if err := h.startEdges(connect); err != nil {
+		return err
+	}
 	h.state.PID = os.Getpid()
 	h.group.Cleanup("state file", func(context.Context) error { return instance.Remove(cfg.Data) })
 	return instance.Save(cfg.Data, h.state)
@@ -104,14 +111,19 @@ func (h *Hub) startBus(secrets instance.Secrets) (func(name string) (*bus.Bus, e
 	var server *bus.Server
 	if cfg.Bus.URL == "" {
 		h.opts.OnProgress("starting the bus")
+		leaf, err := cfg.Bus.Leaf.Listen()
+		if err != nil {
+			return nil, err
+		}
 		server, err = bus.StartServer(bus.ServerOptions{
-			StoreDir: filepath.Join(cfg.Data, "nats"), Addr: cfg.Bus.Addr, Token: secrets.NATS, Logger: h.opts.Logger.With("part", "nats"),
+			StoreDir: filepath.Join(cfg.Data, "nats"), Addr: cfg.Bus.Addr, Token: secrets.NATS, Leaf: leaf, Logger: h.opts.Logger.With("part", "nats"),
 		})
 		if err != nil {
 			return nil, err
 		}
 		h.group.Cleanup("nats", func(context.Context) error { server.Shutdown(); return nil })
-		h.state.NATSURL, h.state.NATSToken = server.URL(), secrets.NATS
+		h.state.NATSURL, h.state.NATSToken, h.state.LeafAddr = server.URL(), secrets.NATS, server.LeafAddr()
+		h.server = server
 	}
 	connect := func(name string) (*bus.Bus, error) {
 		ctx, cancel := context.WithTimeout(h.group.Context(), 30*time.Second)
@@ -275,12 +287,26 @@ func (h *Hub) startIngest(secrets instance.Secrets, connect func(string) (*bus.B
 	if err != nil {
 		return err
 	}
+	opts := ingestOptions(h.opts.Config, secrets, n)
+	opts.Bus, opts.Logger, opts.Metrics = b, h.opts.Logger.With("part", "ingest"), h.metrics
+	s, err := ingest.New(opts)
+	if err != nil {
+		return err
+	}
+	h.state.IngestURL, h.state.IngestToken = s.URL(), secrets.Ingest
+	h.state.OTLPAddr = s.OTLPAddr()
+	h.group.Go("ingest", s.Run)
+	return nil
+}
+
+// ingestOptions are those of a hub and of an edge alike.
+func ingestOptions(cfg config.Config, secrets instance.Secrets, n *normalize.Service) ingest.Options {
 	opts := ingest.DefaultOptions()
-	opts.Bus, opts.Logger, opts.Addr = b, h.opts.Logger.With("part", "ingest"), h.opts.Config.Ingest.Addr
+	opts.Addr = cfg.Ingest.Addr
 	opts.Tokens = []ingest.Token{{Name: "local", SHA256: ingest.HashToken(secrets.Ingest), Sources: []string{"*"}}}
-	cfg := h.opts.Config.Ingest
-	opts.Tokens = append(opts.Tokens, cfg.Tokens...)
-	opts.TokensFile, opts.TLS, opts.Insecure, opts.Clients, opts.Hooks = h.opts.Config.Tokens(), cfg.TLS, cfg.Insecure, cfg.Clients, cfg.Hooks
+	in := cfg.Ingest
+	opts.Tokens = append(opts.Tokens, in.Tokens...)
+	opts.TokensFile, opts.TLS, opts.Insecure, opts.Clients, opts.Hooks = cfg.Tokens(), in.TLS, in.Insecure, in.Clients, in.Hooks
 	opts.Framing = func(source string) (ingest.Framing, bool) {
 		lines, known := n.Lines(source)
 		if !lines {
@@ -292,20 +318,13 @@ func (h *Hub) startIngest(secrets instance.Secrets, connect func(string) (*bus.B
 		}
 		return f, known
 	}
-	opts.Sources, opts.HEC, opts.Bulk = n.Sources, cfg.HEC, cfg.Bulk
-	opts.Syslog, opts.Tail, opts.Dir = cfg.Syslog, cfg.Tail, filepath.Join(h.opts.Config.Data, "ingest")
-	if opts.OTLP = cfg.OTLP; cfg.OTLP.GRPC == "" && cfg.Addr == config.Default().Ingest.Addr {
+	opts.Sources, opts.HEC, opts.Bulk = n.Sources, in.HEC, in.Bulk
+	opts.Syslog, opts.Tail, opts.Dir = in.Syslog, in.Tail, filepath.Join(cfg.Data, "ingest")
+	if opts.OTLP = in.OTLP; in.OTLP.GRPC == "" && in.Addr == config.Default().Ingest.Addr {
 		// With ingest elsewhere there may be several hubs on the machine.
 		opts.OTLP.GRPC = "127.0.0.1:4317"
 	}
-	s, err := ingest.New(opts)
-	if err != nil {
-		return err
-	}
-	h.state.IngestURL, h.state.IngestToken = s.URL(), secrets.Ingest
-	h.state.OTLPAddr = s.OTLPAddr()
-	h.group.Go("ingest", s.Run)
-	return nil
+	return opts
 }
 
 // folder is a folder of the user's, or the built-in one.

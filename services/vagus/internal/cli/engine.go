@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -8,7 +9,10 @@ import (
 
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse/embedded"
+	"github.com/vagus-hub/vagus/services/internal/lifecycle"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
+	hub "github.com/vagus-hub/vagus/services/vagus"
+	"github.com/vagus-hub/vagus/services/vagus/internal/config"
 )
 
 // engineCommand is the child process of the embedded engine; people do not
@@ -23,9 +27,10 @@ func engineCommand() *cobra.Command {
 // busCommand runs the embedded NATS server by itself, for services that run as
 // processes of their own on a machine without NATS.
 func (a *app) busCommand() *cobra.Command {
-	var addr string
+	var addr, file string
 	c := &cobra.Command{Use: "bus", Short: "Run only the embedded NATS server, for services in processes of their own", Args: cobra.NoArgs}
 	c.Flags().StringVar(&addr, "addr", "127.0.0.1:4222", "address to listen on")
+	c.Flags().StringVar(&file, "config", "", "configuration file, of which bus.leaf counts: edges connect here")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		secrets, err := makeSecrets(a.data)
 		if err != nil {
@@ -35,7 +40,15 @@ func (a *app) busCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s, err := bus.StartServer(bus.ServerOptions{StoreDir: filepath.Join(a.data, "nats"), Addr: addr, Token: secrets.NATS, Logger: log})
+		cfg, err := config.Load(file)
+		if err != nil {
+			return err
+		}
+		leaf, err := cfg.Bus.Leaf.Listen()
+		if err != nil {
+			return err
+		}
+		s, err := bus.StartServer(bus.ServerOptions{StoreDir: filepath.Join(a.data, "nats"), Addr: addr, Token: secrets.NATS, Leaf: leaf, Logger: log})
 		if err != nil {
 			return err
 		}
@@ -49,7 +62,15 @@ func (a *app) busCommand() *cobra.Command {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "bus at %s; its token is in %s\n", s.URL(), filepath.Join(a.data, "secrets.json"))
-		return b.Trim(cmd.Context(), 0)
+		if leaf == nil {
+			return b.Trim(cmd.Context(), 0)
+		}
+		group := lifecycle.New(cmd.Context(), lifecycle.Options{Logger: log})
+		group.Go("trim", func(ctx context.Context) error { return b.Trim(ctx, 0) })
+		group.Go("edges", func(ctx context.Context) error {
+			return hub.PullEdges(ctx, s, b, cfg.Bus.Leaf.Edges, log, telemetry.NewRegistry())
+		})
+		return group.Wait()
 	}
 	return c
 }

@@ -45,7 +45,7 @@ func New(version string) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("run", a.upCommand(), a.demoCommand(), a.sendCommand(), a.busCommand(), a.engineServerCommand(), configCommand())
+	add("run", a.upCommand(), a.edgeCommand(), a.demoCommand(), a.sendCommand(), a.busCommand(), a.engineServerCommand(), configCommand())
 	add("look", a.statusCommand(), a.alertsCommand(), a.incidentsCommand(), a.eventsCommand(), a.tailCommand(), a.runsCommand(), a.ledgerCommand(), a.sqlCommand())
 	add("act", a.approveCommand(), a.decisionsCommand(), a.deadCommand(), a.tokenCommand())
 	add("author", detect.Command(content.Rules), respond.Command(playbooks()), normalize.Command())

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ type status struct {
 	ClickHouse string            `json:"clickhouse"` // version, or what is wrong
 	Streams    []bus.StreamState `json:"streams"`
 	Consumers  []bus.Lag         `json:"consumers"`
+	Edges      []edgeLag         `json:"edges,omitempty"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -27,6 +29,9 @@ func (a *app) statusCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if s.Edge != "" {
+			return a.edgeStatus(cmd, s, asJSON)
+		}
 		b, err := a.bus(cmd.Context())
 		if err != nil {
 			return err
@@ -37,6 +42,9 @@ func (a *app) statusCommand() *cobra.Command {
 			return err
 		}
 		if out.Consumers, err = b.Lag(cmd.Context()); err != nil {
+			return err
+		}
+		if out.Edges, err = edges(cmd.Context(), b); err != nil {
 			return err
 		}
 		if ch, err := a.clickhouse(cmd.Context()); err != nil {
@@ -53,27 +61,34 @@ func (a *app) statusCommand() *cobra.Command {
 		}
 		w := cmd.OutOrStdout()
 		fmt.Fprintf(w, "hub          process %d, data in %s\ningest       %s\nAPI          %s\nClickHouse   %s (%s)\nbus          %s\n\n", s.PID, a.data, s.IngestURL, s.APIURL, out.URLs["clickhouse"], out.ClickHouse, s.NATSURL)
-		t := newTable(w, "STREAM", "MESSAGES", "MB", "FULL", "SINCE")
-		for _, st := range out.Streams {
-			full := "-"
-			if st.MaxBytes > 0 {
-				full = fmt.Sprintf("%d %%", st.Bytes*100/uint64(st.MaxBytes))
-			}
-			since := "-"
-			if st.Messages > 0 {
-				since = time.Since(st.FirstTime).Round(time.Second).String()
-			}
-			t.row(st.Name, st.Messages, fmt.Sprintf("%.1f", float64(st.Bytes)/1e6), full, since)
+		if err := printStreams(w, out.Streams); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		t := newTable(w, "CONSUMER", "OF", "WAITING", "IN FLIGHT", "REPEATED")
+		for _, l := range out.Consumers {
+			t.row(l.Durable, l.Stream, l.Pending, l.AckPending, l.Redelivered)
 		}
 		if err := t.flush(); err != nil {
 			return err
 		}
-		fmt.Fprintln(w)
-		t = newTable(w, "CONSUMER", "OF", "WAITING", "IN FLIGHT", "REPEATED")
-		for _, l := range out.Consumers {
-			t.row(l.Durable, l.Stream, l.Pending, l.AckPending, l.Redelivered)
-		}
-		return t.flush()
+		return printEdges(w, out.Edges)
 	}
 	return c
+}
+
+func printStreams(w io.Writer, streams []bus.StreamState) error {
+	t := newTable(w, "STREAM", "MESSAGES", "MB", "FULL", "SINCE")
+	for _, st := range streams {
+		full := "-"
+		if st.MaxBytes > 0 {
+			full = fmt.Sprintf("%d %%", st.Bytes*100/uint64(st.MaxBytes))
+		}
+		since := "-"
+		if st.Messages > 0 {
+			since = time.Since(st.FirstTime).Round(time.Second).String()
+		}
+		t.row(st.Name, st.Messages, fmt.Sprintf("%.1f", float64(st.Bytes)/1e6), full, since)
+	}
+	return t.flush()
 }

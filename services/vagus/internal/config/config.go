@@ -25,6 +25,7 @@ type Config struct {
 	Data       string     `yaml:"data"` // folder of everything that is kept
 	Log        Log        `yaml:"log"`
 	Bus        Bus        `yaml:"bus"`
+	Edge       Edge       `yaml:"edge"` // of `vagus edge` only
 	ClickHouse ClickHouse `yaml:"clickhouse"`
 	Ingest     Ingest     `yaml:"ingest"`
 	Normalize  Normalize  `yaml:"normalize"`
@@ -45,6 +46,7 @@ type Bus struct {
 	Token    Secret `yaml:"token"`     // its token
 	Addr     string `yaml:"addr"`      // of the embedded server; default 127.0.0.1 and a free port
 	MaxBytes int64  `yaml:"max_bytes"` // of all streams; default 20 GiB or what the disk allows
+	Leaf     Leaf   `yaml:"leaf"`      // where edges connect
 }
 
 // ClickHouse names an outside server, or where the embedded engine listens.
@@ -243,6 +245,12 @@ func (c *Config) check(data []byte) error {
 	}
 	if c.Bus.URL == "" && c.Bus.Token != "" {
 		return at("bus.token", "is for an outside server, but bus.url is empty")
+	}
+	if c.Bus.URL != "" && c.Bus.Leaf.Addr != "" {
+		return at("bus.leaf", "is for the embedded server, but bus.url names another")
+	}
+	if err := c.Bus.Leaf.check(); err != nil {
+		return at("bus.leaf", "%s", err)
 	}
 	for i, t := range c.Ingest.Tokens {
 		path := fmt.Sprintf("ingest.tokens[%d]", i)

@@ -22,7 +22,11 @@ type State struct {
 	OTLPAddr      string `json:"otlp_addr,omitempty"` // of OTLP over gRPC
 	APIURL        string `json:"api_url"`
 	APIToken      string `json:"api_token"`
-	ClickHouseDSN string `json:"clickhouse_dsn"` // read-only user
+	ClickHouseDSN string `json:"clickhouse_dsn"`      // read-only user
+	LeafAddr      string `json:"leaf_addr,omitempty"` // where edges connect
+	// Edge is the name of an edge, Hub the hub that it hands on to.
+	Edge string `json:"edge,omitempty"`
+	Hub  string `json:"hub,omitempty"`
 }
 
 // Secrets is <data>/secrets.json: made once, kept over restarts.
