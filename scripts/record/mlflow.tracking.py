@@ -44,7 +44,7 @@ def traffic(port, sink):
             return {}
 
     api = "/api/2.0/mlflow/"
-    call("POST", api + "webhooks", {"name": "vagus", "url": f"http://127.0.0.1:{sink}/v1/ingest/mlflow.tracking",
+    call("POST", api + "webhooks", {"name": "vagus", "url": f"http://mlflow:TOKEN@127.0.0.1:{sink}/v1/ingest/mlflow.tracking",
                                     "events": [{"entity": e.upper(), "action": a.upper()} for e, a in EVENTS]})
     call("POST", api + "users/create", {"username": "bob", "password": "made-up-password-2"})
     exp = call("POST", api + "experiments/create", {"name": "fraud"}).get("experiment_id", "0")
@@ -64,7 +64,7 @@ def traffic(port, sink):
     call("GET", api + "model-versions/get-download-uri?name=fraud&version=1")
     call("GET", f"/api/2.0/mlflow-artifacts/artifacts/{exp}/{run_id}/artifacts/model/model.pkl")
     call("POST", "/api/3.0/mlflow/users/permissions/grant", {"username": "bob", "resource_type": "experiment", "resource_pattern": exp, "permission": "READ"})
-    call("POST", api + "users/update-admin", {"username": "bob", "is_admin": True})
+    call("PATCH", api + "users/update-admin", {"username": "bob", "is_admin": True})
     call("POST", api + "registered-models/create", {"name": "support-prompt", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]})
     call("POST", api + "model-versions/create", {"name": "support-prompt", "source": "prompt-template", "tags": [
         {"key": "mlflow.prompt.is_prompt", "value": "true"}, {"key": "mlflow.prompt.text", "value": "Answer {{question}} kindly."}]})

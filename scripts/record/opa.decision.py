@@ -65,11 +65,12 @@ mask contains {"op": "upsert", "path": "/input/tool/arguments/token", "value": "
 
 CONFIG = """services:
   vagus:
-    url: http://127.0.0.1:%d/v1/ingest/opa.decision
+    url: http://127.0.0.1:%d
     credentials: {bearer: {token: TOKEN}}
 labels: {app: mcp-authz, environment: production}
 decision_logs:
   service: vagus
+  resource: /v1/ingest/opa.decision
   console: true
   reporting: {min_delay_seconds: 1, max_delay_seconds: 2}
 """
@@ -124,6 +125,7 @@ def main():
         common.stop(proc)
         keep.stop()
         log.close()
+    assert {path for path, _, _ in keep.bodies} == {"/v1/ingest/opa.decision"}
     lines = [l for l in (work / "console.log").read_text().splitlines() if '"decision_id"' in l]
     events = [e for _, _, body in keep.bodies for e in json.loads(body)]
     ports = [(rb'"requested_by":"127\.0\.0\.1:\d+"', b'"requested_by":"192.0.2.10:43210"')]
