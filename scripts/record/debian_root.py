@@ -6,8 +6,16 @@ import subprocess
 
 import common
 
-MIRROR = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+def mirror():
+    """The Debian mirror that this system is set up with."""
+    targets = subprocess.run(["apt-get", "indextargets", "Created-By: Packages", "--format", "$(REPO_URI)"], check=True, capture_output=True, text=True)
+    for uri in targets.stdout.split():
+        if uri.rstrip("/").endswith("/debian"):
+            return uri
+    raise SystemExit("apt knows no Debian mirror")
 
 
 def root(suite, packages):
@@ -24,7 +32,7 @@ def root(suite, packages):
     for sub in ("state/lists/partial", "cache/archives/partial"):
         (work / sub).mkdir(parents=True, exist_ok=True)
     (work / "status").write_text("")
-    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
+    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
     conf = work / "apt.conf"
     conf.write_text(f'Dir::State "{work}/state"; Dir::State::status "{work}/status"; Dir::Cache "{work}/cache";\n'
                     f'Dir::Etc::sourcelist "{work}/sources.list"; Dir::Etc::sourceparts "-";\n'
