@@ -32,6 +32,7 @@ const serverConfig = `<clickhouse>
   <max_io_thread_pool_size>16</max_io_thread_pool_size>
   <max_io_thread_pool_free_size>0</max_io_thread_pool_free_size>
   <background_pool_size>2</background_pool_size>
+  <os_threads_nice_value_merge_mutate>15</os_threads_nice_value_merge_mutate>
   <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
   <background_common_pool_size>2</background_common_pool_size>
   <background_schedule_pool_size>8</background_schedule_pool_size>
