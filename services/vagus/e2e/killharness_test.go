@@ -409,6 +409,8 @@ type process struct {
 	starts   int
 	strange  []string // ends that nobody asked for
 	done     chan struct{}
+
+	gate sync.Mutex // held: it is not started again
 }
 
 func supervise(t testing.TB, name string, env []string, cmd ...string) *process {
@@ -445,6 +447,8 @@ func logDir(t testing.TB) string {
 func (p *process) run() {
 	defer close(p.done)
 	for {
+		p.gate.Lock()
+		p.gate.Unlock() //nolint:staticcheck // only waits
 		cmd := exec.Command(p.cmd[0], p.cmd[1:]...)
 		cmd.Env = append(os.Environ(), p.env...)
 		cmd.Stdout, cmd.Stderr = p.log, p.log
