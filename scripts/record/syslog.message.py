@@ -93,6 +93,8 @@ OTHERS = [
     "<30>1 2026-11-20T09:40:04.000123Z gpu-node-3 dockerd 812 - [meta sequenceId=\"7\" ip=\"192.0.2.12\"] container 6b74 started",
     "<13>1 2026-11-20T09:40:05Z app-1 billing 77 ID47 - {\"not\":\"a known source\"}",
     "<86>Nov 20 09:40:06 gpu-node-3 sshd[900]: Accepted publickey for root from 203.0.113.66 port 50512 ssh2: ED25519 SHA256:0000000000000000000000000000000000000000000",
+    "Nov 20 09:40:06 gpu-node-3 sshd[902]: Failed password for invalid user x from 198.51.100.1 port 1 ssh2 from 203.0.113.66 port 50513 ssh2",
+    "Nov 20 09:40:06 gpu-node-3 sshd[902]: Invalid user x from 198.51.100.1 port 1 from 203.0.113.66 port 50513",
     "Nov 20 09:40:07 gpu-node-3 su[901]: FAILED SU (to root) mlops on pts/0",
 ]
 
