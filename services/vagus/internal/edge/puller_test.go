@@ -187,3 +187,81 @@ func TestPull(t *testing.T) {
 		t.Errorf("position %+v", pos)
 	}
 }
+
+// A publish without an answer, a position that was not saved and ids that the
+// server forgot: what is stored is found in the stream.
+func TestResumeFindsWhatIsStored(t *testing.T) {
+	hub, far := pair(t)
+	far.put(0, 50)
+	p, stop := hub.pull("north")
+	hub.await(50)
+	stop()
+	for name, pos := range map[string]Position{
+		"nothing saved since the start": {Created: p.pos.Created},
+		"half of it saved":              {Created: p.pos.Created, Seq: 20, Stored: 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := p.positions.Put(t.Context(), Key("north", subjects.StreamRaw), pos); err != nil {
+				t.Fatal(err)
+			}
+			// The edge delivers everything again.
+			if err := far.b.JetStream().DeleteConsumer(t.Context(), subjects.StreamRaw, bus.HubConsumer("north")); err != nil {
+				t.Fatal(err)
+			}
+			before := int(hub.last())
+			q, stop := hub.pull("north")
+			far.put(before, 10)
+			hub.await(before + 10)
+			stop()
+			hub.exactly(before + 10)
+			if got, _ := q.Position(); got.Seq != uint64(before+10) {
+				t.Errorf("position %+v", got)
+			}
+		})
+	}
+	// All is acknowledged at the edge.
+	if n, _, err := Waiting(t.Context(), far.b, "north"); err != nil || n != 0 {
+		t.Errorf("%d wait at the edge, %v", n, err)
+	}
+}
+
+// An edge whose disk was lost begins anew, and is not taken for what it was.
+func TestNewEdge(t *testing.T) {
+	hub, far := pair(t)
+	_, stop := hub.pull("north")
+	defer stop()
+	far.put(0, 20)
+	hub.await(20)
+	far.stop()
+	far.opts.StoreDir = t.TempDir()
+	far.start()
+	far.put(100, 5)
+	hub.await(25)
+	hub.exactly(25)
+}
+
+// What an edge puts into its stream besides blocks becomes a dead letter.
+func TestForeignMessages(t *testing.T) {
+	hub, far := pair(t)
+	far.put(0, 3)
+	for i, data := range []string{"", "no block"} {
+		if _, err := far.b.Publish(t.Context(), bus.Msg{Subject: "raw.nginx.access", ID: fmt.Sprint("bad", i), Data: []byte(data)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := block.NewRawBuilder()
+	b.Append(block.UID("x", 0), 1, []byte("{}"))
+	// A source that is not the subject's.
+	if _, err := far.b.Publish(t.Context(), bus.Msg{Subject: "raw.nginx.access", ID: "other", Data: b.AppendTo(nil, block.Header{Source: "falco.alerts"})}); err != nil {
+		t.Fatal(err)
+	}
+	far.put(3, 3)
+	_, stop := hub.pull("north")
+	hub.await(6)
+	stop()
+	hub.exactly(6)
+	st, err := hub.b.JetStream().Stream(t.Context(), subjects.StreamDead)
+	if err != nil || st.CachedInfo().State.Msgs != 3 {
+		t.Errorf("dead letters: %+v %v", st.CachedInfo().State, err)
+	}
+}
