@@ -53,7 +53,7 @@ func DefaultOptions() Options {
 	return Options{
 		Streams:   []string{subjects.StreamRaw, subjects.StreamEvents, subjects.StreamDead, subjects.StreamAlerts, subjects.StreamRuns},
 		Retention: Retention{Events: 30, Raw: 7, Dead: 30, Alerts: 365, Runs: 365, Ledger: 90, Rollups: 365},
-		MaxRows:   131_072, MaxBytes: 48 << 20, Linger: 400 * time.Millisecond, MaxWait: 2500 * time.Millisecond, Busy: 4096,
+		MaxRows:   196_608, MaxBytes: 80 << 20, Linger: 400 * time.Millisecond, MaxWait: 2500 * time.Millisecond, Busy: 4096,
 		Parallel: 2, Grace: 15 * time.Second,
 	}
 }
