@@ -21,7 +21,7 @@ type micro struct {
 // micros are the stages by themselves, one core each.
 var micros = []micro{
 	{"ingest", "./services/ingest/...", ".", "1s", "50ms"},
-	{"map", "./services/normalize/internal/mapping", "Map", "1s", "50ms"},
+	{"map", "./services/normalize/internal/mapping", "Map/(nginx.access|kubernetes.audit|litellm.proxy|microsoft.sysmon|opentelemetry.genai)", "1s", "50ms"},
 	{"block", "./services/internal/block", "Build|Decode", "1s", "50ms"},
 	{"match", "./services/detect/internal/match", "Match", "1s", "50ms"},
 	{"store", "./services/store", ".", "400000x", "70000x"},
