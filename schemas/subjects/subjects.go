@@ -19,6 +19,8 @@ import (
 const (
 	// StreamRaw holds framed records as they were received.
 	StreamRaw = "RAW"
+	// StreamInbox holds what producers publish, before it is framed.
+	StreamInbox = "INBOX"
 	// StreamEvents holds blocks of normalised events, one family a message.
 	StreamEvents = "EVENTS"
 	// StreamSignals holds rule matches; correlation is a replay of it.
@@ -64,6 +66,7 @@ const SignalPartitions = 4
 // Wildcards that match every subject of a stream.
 const (
 	RawAll     = "raw.>"
+	InboxAll   = "in.>"
 	EventsAll  = "events.>"
 	SignalsAll = "signals.>"
 	AlertsAll  = "alerts.>"
@@ -133,6 +136,14 @@ func Check(name string) error {
 
 func plain(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
+
+// Inbox is where producers publish records of a source; of "" the prefix.
+func Inbox(source string) string {
+	if source == "" {
+		return "in."
+	}
+	return "in." + safe(source)
 }
 
 // safe returns name when it passes Check, else a form that does: bytes a

@@ -93,6 +93,9 @@ type Options struct {
 	Tail   []Tail
 	Dir    string
 
+	// NATS is for producers that publish to the bus themselves.
+	NATS NATS
+
 	// MaxWire and MaxBody bound a request in bytes, as sent and unpacked;
 	// MaxRatio bounds unpacked to sent (looked at beyond 4 MiB).
 	MaxWire, MaxBody, MaxRatio int64

@@ -84,7 +84,7 @@ func (h *Hub) startEdgeBus(secrets instance.Secrets) (*bus.Bus, error) {
 		return nil, err
 	}
 	h.server, err = bus.StartServer(bus.ServerOptions{
-		StoreDir: filepath.Join(cfg.Data, "nats"), Addr: cfg.Bus.Addr, Token: secrets.NATS, Remote: remote, Logger: h.opts.Logger.With("part", "nats"),
+		StoreDir: filepath.Join(cfg.Data, "nats"), Addr: cfg.Bus.Addr, Token: secrets.NATS, Remote: remote, Users: cfg.Bus.Users(), Logger: h.opts.Logger.With("part", "nats"),
 	})
 	if err != nil {
 		return nil, err

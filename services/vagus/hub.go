@@ -116,7 +116,7 @@ func (h *Hub) startBus(secrets instance.Secrets) (func(name string) (*bus.Bus, e
 			return nil, err
 		}
 		server, err = bus.StartServer(bus.ServerOptions{
-			StoreDir: filepath.Join(cfg.Data, "nats"), Addr: cfg.Bus.Addr, Token: secrets.NATS, Leaf: leaf, Logger: h.opts.Logger.With("part", "nats"),
+			StoreDir: filepath.Join(cfg.Data, "nats"), Addr: cfg.Bus.Addr, Token: secrets.NATS, Leaf: leaf, Users: cfg.Bus.Users(), Logger: h.opts.Logger.With("part", "nats"),
 		})
 		if err != nil {
 			return nil, err
@@ -320,6 +320,8 @@ func ingestOptions(cfg config.Config, secrets instance.Secrets, n *normalize.Ser
 	}
 	opts.Sources, opts.HEC, opts.Bulk = n.Sources, in.HEC, in.Bulk
 	opts.Syslog, opts.Tail, opts.Dir = in.Syslog, in.Tail, filepath.Join(cfg.Data, "ingest")
+	opts.NATS = in.NATS
+	opts.NATS.Enabled = in.NATS.Enabled || len(cfg.Bus.Producers) > 0
 	if opts.OTLP = in.OTLP; in.OTLP.GRPC == "" && in.Addr == config.Default().Ingest.Addr {
 		// With ingest elsewhere there may be several hubs on the machine.
 		opts.OTLP.GRPC = "127.0.0.1:4317"

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/sources"
 	"github.com/vagus-hub/vagus/services/internal/block"
 )

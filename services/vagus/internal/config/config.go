@@ -47,6 +47,8 @@ type Bus struct {
 	Addr     string `yaml:"addr"`      // of the embedded server; default 127.0.0.1 and a free port
 	MaxBytes int64  `yaml:"max_bytes"` // of all streams; default 20 GiB or what the disk allows
 	Leaf     Leaf   `yaml:"leaf"`      // where edges connect
+
+	Producers []Producer `yaml:"producers"` // who may publish to the embedded server
 }
 
 // ClickHouse names an outside server, or where the embedded engine listens.
@@ -70,6 +72,7 @@ type Ingest struct {
 	OTLP       ingest.OTLP            `yaml:"otlp"`        // OpenTelemetry
 	Syslog     []ingest.Syslog        `yaml:"syslog"`      // listeners
 	Tail       []ingest.Tail          `yaml:"tail"`        // files that are followed
+	NATS       ingest.NATS            `yaml:"nats"`        // producers on the bus; enabled by bus.producers
 }
 
 // Tokens is the file of tokens that can be changed while the hub runs.
@@ -252,6 +255,14 @@ func (c *Config) check(data []byte) error {
 	if err := c.Bus.Leaf.check(); err != nil {
 		return at("bus.leaf", "%s", err)
 	}
+	for i, p := range c.Bus.Producers {
+		if err := p.check(); err != nil {
+			return at(fmt.Sprintf("bus.producers[%d]", i), "%s", err)
+		}
+	}
+	if c.Bus.URL != "" && len(c.Bus.Producers) > 0 {
+		return at("bus.producers", "is for the embedded server, but bus.url names another")
+	}
 	for i, t := range c.Ingest.Tokens {
 		path := fmt.Sprintf("ingest.tokens[%d]", i)
 		if sum, err := hex.DecodeString(t.SHA256); err != nil || len(sum) != 32 {
@@ -290,6 +301,9 @@ func (c *Ingest) check(at func(path, format string, args ...any) error) error {
 	}
 	if err := c.Bulk.Check(); err != nil {
 		return at("ingest.bulk", "%s", strings.TrimPrefix(err.Error(), "bulk: "))
+	}
+	if err := c.NATS.Check(); err != nil {
+		return at("ingest.nats", "%s", err)
 	}
 	for i := range c.Syslog {
 		if err := c.Syslog[i].Check(); err != nil {

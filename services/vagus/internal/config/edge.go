@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"strings"
 
+	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 )
 
@@ -46,7 +48,43 @@ type Edge struct {
 type Producer struct {
 	Name        string   `yaml:"name"`
 	TokenSHA256 string   `yaml:"token_sha256"`
-	Sources     []string `yaml:"sources"`
+	Sources     []string `yaml:"sources"` // ids, vendor.*, auto or "*"
+	Raw         bool     `yaml:"raw"`     // may also publish finished RAW blocks
+}
+
+func (p *Producer) check() error {
+	if err := subjects.Check(p.Name); err != nil || strings.Contains(p.Name, ".") || len(p.Sources) == 0 {
+		return fmt.Errorf("name and sources are needed; a name is letters, digits, '_' and '-'")
+	}
+	for _, s := range p.Sources {
+		if err := subjects.Check(strings.TrimSuffix(s, ".*")); s != "*" && err != nil {
+			return err
+		}
+	}
+	return checkHash(p.Name, p.TokenSHA256)
+}
+
+// User is what a producer may do on the bus: publish to its sources, no more.
+func (p *Producer) User() bus.User {
+	u := bus.User{Name: p.Name, SHA256: p.TokenSHA256}
+	for _, s := range p.Sources {
+		if base, ok := strings.CutSuffix(s, "*"); ok {
+			s = base + ">"
+		}
+		u.Publish = append(u.Publish, subjects.InboxAll[:len(subjects.InboxAll)-1]+s)
+		if p.Raw {
+			u.Publish = append(u.Publish, subjects.RawAll[:len(subjects.RawAll)-1]+s)
+		}
+	}
+	return u
+}
+
+// Users are the producers.
+func (b *Bus) Users() (users []bus.User) {
+	for i := range b.Producers {
+		users = append(users, b.Producers[i].User())
+	}
+	return users
 }
 
 func checkHash(name, sum string) error {
