@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,9 +26,11 @@ import (
 var errProblems = errors.New("rules have problems")
 
 // Command returns `rules`, the commands for authors. Content holds the built-in
-// rules (see Options.Content); nil means none.
-func Command(content fs.FS) *cobra.Command {
-	a := &author{content: content}
+// rules (see Options.Content); nil means none. Running, if given, reads the
+// health of a running service, so that `list` can tell which rules are blind;
+// an error of it means that none runs.
+func Command(content fs.FS, running ...func(context.Context) (Health, error)) *cobra.Command {
+	a := &author{content: content, running: running}
 	cmd := &cobra.Command{Use: "rules", Short: "Check, test, list and explain detection rules"}
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	sub := func(use, short string, run func(w io.Writer, args []string) error) {
@@ -45,6 +49,7 @@ func Command(content fs.FS) *cobra.Command {
 type author struct {
 	content fs.FS
 	json    bool
+	running []func(context.Context) (Health, error)
 }
 
 // load reads the paths, or the built-in rules if there are none.
@@ -166,6 +171,9 @@ type listed struct {
 	Tests   int      `json:"tests"`
 	Enabled bool     `json:"enabled"`
 	File    string   `json:"file"`
+	// Blind has the silent sources, if the running hub gets nothing else that
+	// this rule could match.
+	Blind []string `json:"blind,omitempty"`
 }
 
 func (a *author) list(w io.Writer, args []string) error {
@@ -173,9 +181,10 @@ func (a *author) list(w io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
+	blind := a.blind()
 	out := []listed{}
 	for _, r := range rules {
-		out = append(out, listed{r.ID, r.Title, string(r.Level), r.Status, string(r.Lane), r.Tags, len(r.Tests), !r.Disabled, r.File})
+		out = append(out, listed{r.ID, r.Title, string(r.Level), r.Status, string(r.Lane), r.Tags, len(r.Tests), !r.Disabled, r.File, blind[r.ID]})
 	}
 	if a.json {
 		return a.print(w, out)
@@ -183,9 +192,24 @@ func (a *author) list(w io.Writer, args []string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "ID\tLEVEL\tLANE\tSTATUS\tTESTS\tTITLE")
 	for _, l := range out {
+		if len(l.Blind) > 0 {
+			l.Title += "  (blind: " + strings.Join(l.Blind, ", ") + " silent)"
+		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Level, l.Lane, l.Status, l.Tests, l.Title)
 	}
 	return tw.Flush()
+}
+
+// blind asks the running service; without one no rule is known to be blind.
+func (a *author) blind() map[string][]string {
+	for _, f := range a.running {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if h, err := f(ctx); err == nil {
+			return h.Blind
+		}
+	}
+	return nil
 }
 
 // explained is what `rules explain` shows of a rule.

@@ -17,6 +17,7 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
 	"github.com/vagus-hub/vagus/services/detect/internal/match"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/silence"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
@@ -48,13 +49,17 @@ type Options struct {
 	// higher threshold gets twice that); further matches are counted and noted
 	// in the group's last signal.
 	MaxSignals int
+	// Silence is how sources that stop sending are noticed, SilenceInterval how
+	// often they are looked at (below two minutes).
+	Silence         Silence
+	SilenceInterval time.Duration
 	// Metrics receives the service's counters; nil means none.
 	Metrics *telemetry.Registry
 }
 
 // DefaultOptions are sensible bounds without rules.
 func DefaultOptions() Options {
-	return Options{Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second, MaxInFlight: 64, MaxSignals: 100}
+	return Options{Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second, MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second}
 }
 
 // Service is the running stage. Make one with New.
@@ -70,6 +75,11 @@ type Service struct {
 	position uint64
 	counters counters
 	print    uint64 // of RulesDir when New read it
+
+	silMu               sync.Mutex // guards silent
+	silent              *silence.Tracker
+	silenceUnsaved      bool // an alert was not told; only watchSources uses it
+	silentNow, blindNow atomic.Int64
 }
 
 // generation is a rule set compiled for matching. Only the consumer of EVENTS
@@ -92,10 +102,13 @@ func New(opts Options) (*Service, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if opts.CheckpointInterval <= 0 || opts.MaxInFlight <= 0 || opts.MaxSignals <= 0 {
+	if opts.CheckpointInterval <= 0 || opts.MaxInFlight <= 0 || opts.MaxSignals <= 0 || opts.SilenceInterval <= 0 {
 		return nil, errors.New("detect: intervals and bounds must be above zero (start from DefaultOptions)")
 	}
-	s := &Service{opts: opts, log: opts.Logger}
+	if err := opts.Silence.Check(); err != nil {
+		return nil, fmt.Errorf("detect: silence: %w", err)
+	}
+	s := &Service{opts: opts, log: opts.Logger, silent: silence.New(opts.Silence)}
 	if opts.RulesDir != "" {
 		// Before reading, so that a change in between is not missed.
 		s.print = fingerprint(opts.RulesDir)
@@ -118,9 +131,10 @@ func New(opts Options) (*Service, error) {
 func (s *Service) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s.restoreSilence(ctx)
 	var wg sync.WaitGroup
-	errs := make([]error, 3)
-	for i, f := range []func(context.Context) error{s.match, s.correlate, s.watch} {
+	errs := make([]error, 4)
+	for i, f := range []func(context.Context) error{s.match, s.correlate, s.watch, s.watchSources} {
 		wg.Go(func() {
 			if errs[i] = f(ctx); errs[i] != nil {
 				cancel()
@@ -216,5 +230,7 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	set("signals_ungrouped_total", "signals without a value to group by", st.Ungrouped)
 	set("groups_evicted_total", "correlation groups forgotten for lack of room", st.Evicted)
 	out.Set("vagus_detect_groups", "correlation groups live", float64(st.Groups))
+	out.Set("vagus_detect_sources_silent", "sources that have fallen silent or collapsed", float64(s.silentNow.Load()))
+	out.Set("vagus_detect_rules_blind", "rules all of whose sources are silent", float64(s.blindNow.Load()))
 	out.Set("vagus_detect_rules", "rules running", float64(len(s.matcher.Load().rules)))
 }

@@ -68,6 +68,7 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 		return bus.Permanent("bad_block", err)
 	}
 	s := m.s
+	s.observe(d, &m.block)
 	g := s.matcher.Load()
 	clear(m.groups)
 	if len(m.recent) > maxRecent {

@@ -48,7 +48,7 @@ func New(version string) *cobra.Command {
 	add("run", a.upCommand(), a.edgeCommand(), a.demoCommand(), a.sendCommand(), a.busCommand(), a.engineServerCommand(), configCommand())
 	add("look", a.statusCommand(), a.alertsCommand(), a.incidentsCommand(), a.eventsCommand(), a.tailCommand(), a.runsCommand(), a.ledgerCommand(), a.sqlCommand())
 	add("act", a.approveCommand(), a.decisionsCommand(), a.deadCommand(), a.tokenCommand())
-	add("author", detect.Command(content.Rules), respond.Command(playbooks()), normalize.Command())
+	add("author", detect.Command(content.Rules, a.health), respond.Command(playbooks()), normalize.Command())
 	root.AddCommand(engineCommand())
 	return root
 }
@@ -71,6 +71,16 @@ func (a *app) bus(ctx context.Context) (*bus.Bus, error) {
 		return nil, fmt.Errorf("%w (is the hub of %s still running? `vagus status` tells)", err, a.data)
 	}
 	return b, nil
+}
+
+// health asks the running hub what its rules cannot see.
+func (a *app) health(ctx context.Context) (detect.Health, error) {
+	b, err := a.bus(ctx)
+	if err != nil {
+		return detect.Health{}, err
+	}
+	defer b.Close()
+	return detect.ReadHealth(ctx, b)
 }
 
 // clickhouse connects to the running hub's ClickHouse as the read-only user.

@@ -3,10 +3,14 @@ package cli
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/vagus-hub/vagus/services/detect"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 )
 
@@ -18,6 +22,8 @@ type status struct {
 	Streams    []bus.StreamState `json:"streams"`
 	Consumers  []bus.Lag         `json:"consumers"`
 	Edges      []edgeLag         `json:"edges,omitempty"`
+	Silent     []string          `json:"silent"` // sources that have fallen silent
+	Blind      []string          `json:"blind"`  // rules all of whose sources have
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -47,6 +53,14 @@ func (a *app) statusCommand() *cobra.Command {
 		if out.Edges, err = edges(cmd.Context(), b); err != nil {
 			return err
 		}
+		out.Silent, out.Blind = []string{}, []string{}
+		if h, err := detect.ReadHealth(cmd.Context(), b); err == nil {
+			for _, q := range h.Silent {
+				out.Silent = append(out.Silent, q.Source)
+			}
+			out.Blind = slices.AppendSeq(out.Blind, maps.Keys(h.Blind))
+			slices.Sort(out.Blind)
+		}
 		if ch, err := a.clickhouse(cmd.Context()); err != nil {
 			out.ClickHouse = err.Error()
 		} else {
@@ -61,6 +75,9 @@ func (a *app) statusCommand() *cobra.Command {
 		}
 		w := cmd.OutOrStdout()
 		fmt.Fprintf(w, "hub          process %d, data in %s\ningest       %s\nAPI          %s\nClickHouse   %s (%s)\nbus          %s\n\n", s.PID, a.data, s.IngestURL, s.APIURL, out.URLs["clickhouse"], out.ClickHouse, s.NATSURL)
+		if len(out.Silent) > 0 {
+			fmt.Fprintf(w, "silent       %s\nblind rules  %s\n\n", strings.Join(out.Silent, ", "), strings.Join(out.Blind, ", "))
+		}
 		if err := printStreams(w, out.Streams); err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"github.com/vagus-hub/vagus/services/detect"
 	"github.com/vagus-hub/vagus/services/ingest"
 )
 
@@ -91,7 +92,8 @@ type Normalize struct {
 // Detect names a folder of more rules; one with the id of a built-in rule
 // replaces it.
 type Detect struct {
-	Rules string `yaml:"rules"`
+	Rules   string         `yaml:"rules"`
+	Silence detect.Silence `yaml:"silence"` // sources that stop sending
 }
 
 // Respond is the playbook engine and its API.
@@ -271,6 +273,9 @@ func (c *Config) check(data []byte) error {
 		if t.Name == "" || len(t.Sources) == 0 {
 			return at(path, "name and sources are needed")
 		}
+	}
+	if err := c.Detect.Silence.Check(); err != nil {
+		return at("detect.silence", "%s", err)
 	}
 	return c.Ingest.check(at)
 }
