@@ -157,3 +157,42 @@ func rssOf(t *testing.T, pid int) int64 {
 	}
 	return kb << 10
 }
+
+// Kill -9 of either side, again and again while the edge hands on what it kept.
+func TestEdgeKilledCatchingUp(t *testing.T) {
+	need(t)
+	leaf := fixedAddr(t)
+	north, proc := startEdge(t, "north", "--hub", "nats-leaf://"+leaf)
+	const batches, size = 600, 100
+	for i := range batches {
+		north.send("nginx.access", fmt.Sprintf("kept-%d", i), nginxRecords(fmt.Sprintf("kept-%d", i), size))
+	}
+	h := newHub(t, withConfig(fmt.Sprintf("bus:\n  leaf:\n    addr: %s\n    edges: [{name: north, token_sha256: %s}]\n", leaf, ingest.HashToken("token-of-north"))))
+	hubKills, edgeKills := 0, 0
+	pull := func() (waiting int) {
+		out, _, err := north.run("status", "--json")
+		if err != nil {
+			return batches
+		}
+		return decode[struct{ Waiting int }](t, out).Waiting
+	}
+	for n := range 4 {
+		h.launch()
+		before := pull()
+		eventually(t, 30*time.Second, "the hub takes some", func() bool { now := pull(); return now < before-20*n || now == 0 })
+		if n%2 == 1 && proc.kill(false) {
+			edgeKills++
+		}
+		h.kill()
+		hubKills++
+		t.Logf("killed with %d waiting", pull())
+	}
+	h.start()
+	h.stored("kept", batches*size)
+	eventually(t, 20*time.Second, "nothing waits", func() bool { return pull() == 0 })
+	if n := h.number("SELECT count() FROM raw"); n != batches*size {
+		t.Errorf("%d raw records, want %d", n, batches*size)
+	}
+	rep := h.ledger()
+	t.Logf("the hub was killed %d times, the edge %d times: %+v", hubKills, edgeKills, rep.Sources)
+}
