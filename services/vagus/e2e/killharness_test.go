@@ -448,7 +448,8 @@ func (p *process) run() {
 	defer close(p.done)
 	for {
 		p.gate.Lock()
-		p.gate.Unlock() //nolint:staticcheck // only waits
+		//lint:ignore SA2001 it only waits
+		p.gate.Unlock()
 		cmd := exec.Command(p.cmd[0], p.cmd[1:]...)
 		cmd.Env = append(os.Environ(), p.env...)
 		cmd.Stdout, cmd.Stderr = p.log, p.log

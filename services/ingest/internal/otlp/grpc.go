@@ -71,7 +71,8 @@ func (r *Receiver) bindGRPC() error {
 		grpc.MaxRecvMsgSize(r.cfg.MaxMessage),
 		grpc.MaxConcurrentStreams(16),
 		grpc.MaxHeaderListSize(32 << 10),
-		grpc.RPCDecompressor(zstdDecompressor{r.cfg.MaxMessage}), //nolint:staticcheck // the only way for one server by itself
+		//lint:ignore SA1019 the other way registers for the whole process
+		grpc.RPCDecompressor(zstdDecompressor{r.cfg.MaxMessage}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{PermitWithoutStream: true}),
 	}
 	if r.certs != nil {

@@ -41,7 +41,6 @@ type fakeHub struct {
 	count   int
 	framing frame.Framing
 	file    *os.File
-	delay   func()
 }
 
 func (h *fakeHub) Submit(_ context.Context, b *intake.Batch) (intake.Receipt, error) {

@@ -75,7 +75,7 @@ var (
 	errCEF    = errors.New("no CEF:version|vendor|product|version|id|name|severity|")
 	errLEEF   = errors.New("no LEEF:version|vendor|product|version|id|")
 	errSyslog = errors.New("the record is empty")
-	errAudit  = errors.New("no audit line: type=… msg=audit(time:serial):")
+	errAudit  = errors.New("no audit line type=… msg=audit(time:serial): …")
 	errTable  = errors.New("no line of values, or no names for them")
 )
 
