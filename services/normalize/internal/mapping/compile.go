@@ -213,21 +213,32 @@ func (c *compiler) mark(paths []place, set func(*node)) {
 	}
 }
 
-// parse reads a path, with $alias at its beginning replaced.
+// parse reads a path, with $alias at its beginning replaced; an alias may begin
+// with another.
 func (c *compiler) parse(p place) ([]segment, error) {
-	if !strings.HasPrefix(p.value, "$") {
-		return parsePath(p)
+	path := p.value
+	for depth := 0; strings.HasPrefix(path, "$"); depth++ {
+		name := path[1:]
+		if i := strings.IndexAny(name, ".["); i >= 0 {
+			name = name[:i]
+		}
+		full, ok := c.aliases[name]
+		switch {
+		case !ok:
+			return nil, p.errorf("path %q: there is no alias %q", p.value, name)
+		case depth >= maxAliases || len(path) > maxPath:
+			return nil, p.errorf("path %q: the alias %q leads back to itself, or through more than %d others", p.value, name, maxAliases)
+		}
+		path = full + path[1+len(name):]
 	}
-	name := p.value[1:]
-	if i := strings.IndexAny(name, ".["); i >= 0 {
-		name = name[:i]
-	}
-	full, ok := c.aliases[name]
-	if !ok {
-		return nil, p.errorf("path %q: there is no alias %q", p.value, name)
-	}
-	return parsePath(place{p.pos, full + p.value[1+len(name):]})
+	return parsePath(place{p.pos, path})
 }
+
+// Bounds of aliases that stand for others.
+const (
+	maxAliases = 8
+	maxPath    = 4096 // bytes
+)
 
 // slot numbers a path; the same path has the same number.
 func (c *compiler) slot(p place) int {
@@ -239,11 +250,13 @@ func (c *compiler) slot(p place) int {
 		c.fail(err)
 		return 0
 	}
-	s := len(c.m.slots)
-	c.slots[p.value] = s
-	c.m.slots = append(c.m.slots, p.value)
-	c.m.root.find(segments).slot = s
-	return s
+	n := c.m.root.find(segments)
+	if n.slot < 0 { // else the same place was spelled in another way
+		n.slot = len(c.m.slots)
+		c.m.slots = append(c.m.slots, p.value)
+	}
+	c.slots[p.value] = n.slot
+	return n.slot
 }
 
 // Families lists the families that the mapping's classes are stored in.

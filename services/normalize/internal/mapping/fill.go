@@ -134,14 +134,14 @@ func lookup(n *node, key []byte) *node {
 }
 
 func (r *Runner) placeText(n *node, key, value []byte) {
-	if n.ignore {
+	if n.skip {
 		return
 	}
 	if n.slot >= 0 {
 		r.setSlot(n.slot, value)
 	}
 	if n.leaf() {
-		if n.slot < 0 {
+		if n.slot < 0 && !n.ignore {
 			r.keepText(key, value)
 		}
 		return
@@ -149,9 +149,15 @@ func (r *Runner) placeText(n *node, key, value []byte) {
 	if n.embedded {
 		mark := len(r.path)
 		r.path = append(append(r.path, key...), '.')
+		if n.ignore {
+			r.quiet++
+		}
 		ok := r.fillEmbedded(value, n)
+		if n.ignore {
+			r.quiet--
+		}
 		r.path = r.path[:mark]
-		if !ok && n.slot < 0 {
+		if !ok && n.slot < 0 && !n.ignore {
 			r.keepText(key, value)
 		}
 	}

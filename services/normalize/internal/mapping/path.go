@@ -87,7 +87,8 @@ type node struct {
 	split    bool // an array whose elements are records of their own
 	keyValue bool // a list of {key, value}, as OTLP writes attributes
 	embedded bool // a string that holds JSON
-	ignore   bool
+	ignore   bool // what the mapping does not place is not worth keeping
+	skip     bool // ignored, and nothing below is placed
 }
 
 func newNode() *node { return &node{slot: -1} }
@@ -134,6 +135,7 @@ func (n *node) child(key []byte) *node {
 // freeze prepares a compiled tree for reading.
 func (n *node) freeze() {
 	n.table = newKeyTable(n.children)
+	n.skip = n.ignore && len(n.slots(nil)) == 0
 	for _, c := range n.children {
 		c.freeze()
 		if c.split {

@@ -29,6 +29,8 @@ var transforms = map[string]transform{
 	"request_version": onText(func(b, _ []byte) []byte { return word(b, 2) }),
 	"domain":          onText(func(b, _ []byte) []byte { return domain(b) }),
 	"account":         onText(func(b, _ []byte) []byte { return b[bytes.LastIndexByte(b, '\\')+1:] }),
+	"base64":          onText(fromBase64),
+	"unescape":        onText(fromEscapes),
 	"length":          onText(func(b, scratch []byte) []byte { return strconv.AppendInt(scratch[:0], int64(len(b)), 10) }),
 	"ms":              onText(milliseconds),
 	"ns_to_ms":        onText(nanoseconds),

@@ -168,7 +168,7 @@ func (r *Runner) unescape(quoted []byte) []byte {
 func (r *Runner) place(s *json.Scanner, n *node, key []byte) {
 	kind := s.Next()
 	r.hasRoot = r.hasRoot || n.split
-	if n.ignore || kind == json.Null || kind == json.Absent {
+	if n.skip || kind == json.Null || kind == json.Absent {
 		s.Value()
 		return
 	}
@@ -188,7 +188,7 @@ func (r *Runner) place(s *json.Scanner, n *node, key []byte) {
 			r.setJSON(n.slot, v)
 		}
 		inside := n.embedded && kind == json.String && !n.leaf() && r.fillString(v, n, key)
-		if n.slot < 0 && !inside {
+		if n.slot < 0 && !inside && !n.ignore {
 			r.keep(key, v)
 		}
 		return
@@ -202,7 +202,7 @@ func (r *Runner) placeParts(s *json.Scanner, n *node, key []byte, kind json.Kind
 	if key != nil {
 		r.path = append(append(r.path, key...), '.')
 	}
-	if n.slot >= 0 { // placed whole: its parts are not unmapped
+	if n.slot >= 0 || n.ignore { // placed whole: its parts are not unmapped
 		r.quiet++
 	}
 	switch {
@@ -214,11 +214,11 @@ func (r *Runner) placeParts(s *json.Scanner, n *node, key []byte, kind json.Kind
 		r.fillArray(s, n)
 	}
 	r.path = r.path[:mark]
-	if n.slot >= 0 {
+	if n.slot >= 0 || n.ignore {
 		r.quiet--
-		if !s.Failed() {
-			r.setJSON(n.slot, json.Value{Raw: s.Since(from), Kind: kind, Spaced: true})
-		}
+	}
+	if n.slot >= 0 && !s.Failed() {
+		r.setJSON(n.slot, json.Value{Raw: s.Since(from), Kind: kind, Spaced: true})
 	}
 }
 
@@ -230,11 +230,11 @@ func (r *Runner) fillString(v json.Value, n *node, key []byte) bool {
 	}
 	mark := len(r.path)
 	r.path = append(append(r.path, key...), '.')
-	if n.slot >= 0 {
+	if n.slot >= 0 || n.ignore {
 		r.quiet++
 	}
 	ok := r.fillEmbedded(text, n)
-	if n.slot >= 0 {
+	if n.slot >= 0 || n.ignore {
 		r.quiet--
 	}
 	r.path = r.path[:mark]
