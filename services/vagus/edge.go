@@ -111,6 +111,11 @@ func (h *Hub) startEdgeBus(secrets instance.Secrets) (*bus.Bus, error) {
 		return nil, err
 	}
 	for _, stream := range edge.Streams() {
+		if was, err := edge.Owner(h.group.Context(), b, stream); err != nil {
+			return nil, err
+		} else if was != "" && was != cfg.Edge.Name {
+			return nil, fmt.Errorf("edge: %s holds what edge %q received, and its hub knows it by that name (use the name, or another data folder)", cfg.Data, was)
+		}
 		if _, err := b.JetStream().CreateOrUpdateConsumer(h.group.Context(), stream, edge.Durable(cfg.Edge.Name)); err != nil {
 			return nil, fmt.Errorf("make the hub's place in %s: %w", stream, err)
 		}

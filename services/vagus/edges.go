@@ -39,7 +39,7 @@ func PullEdges(ctx context.Context, server *bus.Server, b *bus.Bus, edges []conf
 		}
 		defer far.Close()
 		for _, stream := range edge.Streams() {
-			pullers = append(pullers, &edge.Puller{Hub: b, Edge: far, Name: e.Name, Stream: stream, Logger: log})
+			pullers = append(pullers, &edge.Puller{Hub: b, Edge: far, Name: e.Name, Stream: stream, Sources: e.Sources, Logger: log})
 		}
 	}
 	metrics.OnCollect(func(s *telemetry.Snapshot) {

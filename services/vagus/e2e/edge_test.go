@@ -121,6 +121,9 @@ func TestEdge(t *testing.T) {
 	eventually(t, 20*time.Second, "the edge knows that all was taken", func() bool {
 		return strings.Contains(north.cli("status"), "(reading)\nwaiting      0 messages\n")
 	})
+	if _, says, err := vagus(t, "", "edge", "--data", small+".data", "--hub", "nats-leaf://192.0.2.1:7422", "--name", "x", "--token", "y"); err == nil || !strings.Contains(says, "in the clear") {
+		t.Errorf("a hub elsewhere without TLS: %v %s", err, says)
+	}
 	if out := h.cli("status"); !strings.Contains(out, "north") || !strings.Contains(out, "LAST SEEN") {
 		t.Errorf("the hub's status has no edges:\n%s", out)
 	}

@@ -107,9 +107,10 @@ func (a *app) edgeStatus(cmd *cobra.Command, s instance.State, asJSON bool) erro
 
 // edgeLag is what the hub knows of an edge.
 type edgeLag struct {
-	Edge, Stream string
-	Lag          uint64
-	Seen         time.Time
+	Edge   string    `json:"edge"`
+	Stream string    `json:"stream"`
+	Lag    uint64    `json:"lag"` // messages known to wait there
+	Seen   time.Time `json:"seen"`
 }
 
 // edges lists the edges that the hub has heard of.

@@ -24,6 +24,8 @@ type Leaf struct {
 type LeafEdge struct {
 	Name        string `yaml:"name"`
 	TokenSHA256 string `yaml:"token_sha256"` // hash of its token, 64 hex digits
+	// Sources are those that it may hand over: ids and vendor.*; default all.
+	Sources []string `yaml:"sources"`
 }
 
 // LinkTLS is TLS of the connection between edge and hub.

@@ -41,6 +41,7 @@ func stranger(t *testing.T, addr, name, token string) (*server.Server, *nats.Con
 // Whoever has the token of an edge can answer the hub, and nothing else: not
 // read, not write, not acknowledge, neither at the hub nor at another edge.
 func TestEdgeMayOnlyAnswer(t *testing.T) {
+	t.Parallel()
 	hub, far := pair(t) // far is north
 	_, stop := hub.pull("north")
 	defer stop()
@@ -104,6 +105,7 @@ func TestEdgeMayOnlyAnswer(t *testing.T) {
 }
 
 func TestWrongToken(t *testing.T) {
+	t.Parallel()
 	hub, _ := pair(t)
 	for _, c := range [][2]string{{"north", "wrong"}, {"nobody", "secret"}, {"", ""}, {"south", "secret"}} {
 		t.Run(fmt.Sprintf("%s %s", c[0], c[1]), func(t *testing.T) {
@@ -130,6 +132,7 @@ func TestWrongToken(t *testing.T) {
 }
 
 func TestProducer(t *testing.T) {
+	t.Parallel()
 	s := &side{t: t, opts: bus.ServerOptions{StoreDir: t.TempDir(), MaxStore: 4 << 30, NoSync: true, Users: []bus.User{
 		{Name: "gateway", SHA256: hash("secret"), Publish: []string{"raw.nginx.access"}},
 	}}}

@@ -164,6 +164,7 @@ func (x *side) exactly(n int) {
 
 // What an edge has comes to the hub once, over stops of both.
 func TestPull(t *testing.T) {
+	t.Parallel()
 	hub, far := pair(t)
 	far.put(0, 500)
 	p, stop := hub.pull("north")
@@ -191,6 +192,7 @@ func TestPull(t *testing.T) {
 // A publish without an answer, a position that was not saved and ids that the
 // server forgot: what is stored is found in the stream.
 func TestResumeFindsWhatIsStored(t *testing.T) {
+	t.Parallel()
 	hub, far := pair(t)
 	far.put(0, 50)
 	p, stop := hub.pull("north")
@@ -227,6 +229,7 @@ func TestResumeFindsWhatIsStored(t *testing.T) {
 
 // An edge whose disk was lost begins anew, and is not taken for what it was.
 func TestNewEdge(t *testing.T) {
+	t.Parallel()
 	hub, far := pair(t)
 	_, stop := hub.pull("north")
 	defer stop()
@@ -242,6 +245,7 @@ func TestNewEdge(t *testing.T) {
 
 // What an edge puts into its stream besides blocks becomes a dead letter.
 func TestForeignMessages(t *testing.T) {
+	t.Parallel()
 	hub, far := pair(t)
 	far.put(0, 3)
 	for i, data := range []string{"", "no block"} {
@@ -256,9 +260,14 @@ func TestForeignMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	far.put(3, 3)
-	_, stop := hub.pull("north")
+	p, stop := hub.pull("north")
 	hub.await(6)
 	stop()
+	for source, may := range map[string]bool{"nginx.access": true, "nginx.error": true, "falco.alerts": true, "okta.system": false} {
+		if p.Sources = []string{"nginx.*", "falco.alerts"}; p.may(source) != may {
+			t.Errorf("%s: %v", source, !may)
+		}
+	}
 	hub.exactly(6)
 	st, err := hub.b.JetStream().Stream(t.Context(), subjects.StreamDead)
 	if err != nil || st.CachedInfo().State.Msgs != 3 {

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/subjects"
@@ -34,4 +35,21 @@ func Waiting(ctx context.Context, b *bus.Bus, name string) (n uint64, oldest tim
 func Reading(ctx context.Context, b *bus.Bus, name string) bool {
 	c, err := b.JetStream().Consumer(ctx, subjects.StreamRaw, bus.HubConsumer(name))
 	return err == nil && c.CachedInfo().NumWaiting > 0
+}
+
+// Owner is the name of the edge that a stream was filled by; "" for a new one.
+// Under another name the hub would take all of it once more.
+func Owner(ctx context.Context, b *bus.Bus, stream string) (string, error) {
+	st, err := b.JetStream().Stream(ctx, stream)
+	if err != nil {
+		return "", err
+	}
+	list := st.ConsumerNames(ctx)
+	owner := ""
+	for name := range list.Name() {
+		if rest, ok := strings.CutPrefix(name, bus.HubConsumer("")); ok {
+			owner = rest
+		}
+	}
+	return owner, list.Err()
 }
