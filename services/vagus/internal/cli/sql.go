@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (a *app) sqlCommand() *cobra.Command {
 const address = "if(src_endpoint_ip = toIPv6('::'), '', replaceOne(toString(src_endpoint_ip), '::ffff:', ''))"
 
 func (a *app) eventsCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, asOCSF bool
 	var source, family, where, uid string
 	var since time.Duration
 	var limit int
@@ -97,6 +98,7 @@ func (a *app) eventsCommand() *cobra.Command {
 		Example: "  vagus events --source litellm.proxy --since 1h\n  vagus events --where \"src_endpoint_ip = toIPv6('203.0.113.7')\" --json\n  vagus events --uid 1b4e28ba-…",
 	}
 	jsonFlag(c, &asJSON)
+	c.Flags().BoolVar(&asOCSF, "ocsf", false, "print OCSF, one JSON object a line")
 	c.Flags().StringVar(&source, "source", "", "only this source")
 	c.Flags().StringVar(&family, "family", "", "only this family: ai, api, host, network, identity, data")
 	c.Flags().StringVar(&where, "where", "", "a ClickHouse condition over the columns (docs/reference/event.md)")
@@ -123,10 +125,17 @@ func (a *app) eventsCommand() *cobra.Command {
 		if table != "events" {
 			columns = "time, source, activity_name AS activity, status_id AS status, actor_user_name AS user, " + address + " AS client, metadata_event_code AS code, status_code"
 		}
-		if asJSON || uid != "" {
+		if asJSON || asOCSF || uid != "" {
 			columns, format = "*", "JSONEachRow"
 		}
 		sql := "SELECT " + columns + " FROM " + table + " WHERE " + strings.Join(conditions, " AND ") + " ORDER BY time DESC LIMIT {limit:UInt32}"
+		if asOCSF {
+			var rows bytes.Buffer
+			if err := a.query(cmd.Context(), sql, format, params, &rows); err != nil {
+				return err
+			}
+			return writeOCSF(cmd.OutOrStdout(), &rows)
+		}
 		return a.query(cmd.Context(), sql, format, params, cmd.OutOrStdout())
 	}
 	return c
