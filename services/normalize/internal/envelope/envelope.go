@@ -51,6 +51,8 @@ func (p *Peeler) Peel(kind string, record []byte) Content {
 		p.syslog(record, &c)
 	case CRI:
 		p.cri(record, &c)
+	case Docker:
+		p.docker(record, &c)
 	case OTLPLog, OTLPSpan, OTLPMetric:
 		p.otlp(kind, record, &c)
 	default:
@@ -100,17 +102,6 @@ func (p *Peeler) syslog(record []byte, c *Content) {
 	}
 }
 
-// cri reads "2026-11-22T18:21:42.123456789Z stdout F text".
-func (p *Peeler) cri(record []byte, c *Content) {
-	at, rest, _ := bytes.Cut(record, []byte(" "))
-	stream, rest, _ := bytes.Cut(rest, []byte(" "))
-	_, message, ok := bytes.Cut(rest, []byte(" "))
-	if ok && (string(stream) == "stdout" || string(stream) == "stderr") {
-		c.Known.Time = stamp(at)
-		c.add(message)
-	}
-}
-
 // object reads the envelopes that are JSON objects.
 func (p *Peeler) object(kind string, record []byte, c *Content) {
 	p.scan.Reset(record)
@@ -130,13 +121,6 @@ func (p *Peeler) object(kind string, record []byte, c *Content) {
 			p.hec(key, v, c)
 		case CloudEvents:
 			p.cloudEvent(key, v, c)
-		case Docker:
-			switch string(key) {
-			case "log":
-				c.add(bytes.TrimRight(p.plain(v), "\r\n"))
-			case "time":
-				c.Known.Time = stamp(p.plain(v))
-			}
 		case Webhook:
 			if string(key) == "body" {
 				c.add(p.plain(v))
