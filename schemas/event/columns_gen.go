@@ -194,12 +194,22 @@ const (
 	TraceParentSpanUID                             // parent span
 	MetricName                                     // what was measured, as the source names it
 	MetricValue                                    // its value, in the unit that the name says
+	SrcEndpointZone                                // network zone of the client, by configuration or its asset
+	DstEndpointZone                                // network zone of the server
+	SrcEndpointCountry                             // country of the client's address, ISO 3166-1 alpha-2
+	SrcEndpointAsn                                 // autonomous system of the client's address
+	AssetOwner                                     // who is responsible for the machine, workload, model or key, by the inventory
+	AssetCriticality                               // how much it matters, in the inventory's words; the highest of those concerned
+	AssetLabels                                    // what else the inventory says of it
+	ThreatLists                                    // threat lists that know a value of the event
+	ThreatIndicators                               // these values, as the list has them
+	Enrichments                                    // where this came from and how old it was: assets@2026-11-22T18:00:00Z
 	Scores                                         // scores of the hub's own sensors
 	Unmapped                                       // what the mapping did not place, as JSON text, cut at 16 KiB
 )
 
 // NumColumns is the number of columns.
-const NumColumns = 173
+const NumColumns = 183
 
 // Columns describes every column, indexed by ColumnID.
 var Columns = [NumColumns]Column{
@@ -374,8 +384,18 @@ var Columns = [NumColumns]Column{
 	{ID: 168, Name: "trace_parent_span_uid", Path: "trace.parent_span_uid", Kind: KindString, Families: 0x1, OCSF: "trace.span.parent_uid", OTel: "parent_span_id", ECS: "parent.id", Privacy: "", Max: 32768, Doc: "parent span"},
 	{ID: 169, Name: "metric_name", Path: "metric.name", Kind: KindKeyword, Families: 0x7, OCSF: "", OTel: "metric.name", ECS: "metricset.name", Privacy: "", Max: 8192, Doc: "what was measured, as the source names it"},
 	{ID: 170, Name: "metric_value", Path: "metric.value", Kind: KindF64, Families: 0x7, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "its value, in the unit that the name says"},
-	{ID: 171, Name: "scores", Path: "scores", Kind: KindScores, Families: 0x9, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "scores of the hub's own sensors"},
-	{ID: 172, Name: "unmapped", Path: "unmapped", Kind: KindString, Families: 0x3f, OCSF: "unmapped", OTel: "", ECS: "", Privacy: "", Max: 16384, Doc: "what the mapping did not place, as JSON text, cut at 16 KiB"},
+	{ID: 171, Name: "src_endpoint_zone", Path: "src_endpoint.zone", Kind: KindKeyword, Families: 0x3f, OCSF: "src_endpoint.zone", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "network zone of the client, by configuration or its asset"},
+	{ID: 172, Name: "dst_endpoint_zone", Path: "dst_endpoint.zone", Kind: KindKeyword, Families: 0xd, OCSF: "dst_endpoint.zone", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "network zone of the server"},
+	{ID: 173, Name: "src_endpoint_country", Path: "src_endpoint.country", Kind: KindKeyword, Families: 0x3f, OCSF: "src_endpoint.location.country", OTel: "", ECS: "source.geo.country_iso_code", Privacy: "", Max: 8192, Doc: "country of the client's address, ISO 3166-1 alpha-2"},
+	{ID: 174, Name: "src_endpoint_asn", Path: "src_endpoint.asn", Kind: KindU32, Families: 0x3f, OCSF: "src_endpoint.autonomous_system.number", OTel: "", ECS: "source.as.number", Privacy: "", Max: 0, Doc: "autonomous system of the client's address"},
+	{ID: 175, Name: "asset_owner", Path: "asset.owner", Kind: KindKeyword, Families: 0x3f, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "who is responsible for the machine, workload, model or key, by the inventory"},
+	{ID: 176, Name: "asset_criticality", Path: "asset.criticality", Kind: KindKeyword, Families: 0x3f, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 8192, Doc: "how much it matters, in the inventory's words; the highest of those concerned"},
+	{ID: 177, Name: "asset_labels", Path: "asset.labels", Kind: KindKeywords, Families: 0x3f, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 1024, Doc: "what else the inventory says of it"},
+	{ID: 178, Name: "threat_lists", Path: "threat.lists", Kind: KindKeywords, Families: 0x3f, OCSF: "", OTel: "", ECS: "threat.feed.name", Privacy: "", Max: 1024, Doc: "threat lists that know a value of the event"},
+	{ID: 179, Name: "threat_indicators", Path: "threat.indicators", Kind: KindKeywords, Families: 0x3f, OCSF: "", OTel: "", ECS: "threat.indicator.name", Privacy: "", Max: 1024, Doc: "these values, as the list has them"},
+	{ID: 180, Name: "enrichments", Path: "enrichments", Kind: KindKeywords, Families: 0x3f, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 1024, Doc: "where this came from and how old it was: assets@2026-11-22T18:00:00Z"},
+	{ID: 181, Name: "scores", Path: "scores", Kind: KindScores, Families: 0x9, OCSF: "", OTel: "", ECS: "", Privacy: "", Max: 0, Doc: "scores of the hub's own sensors"},
+	{ID: 182, Name: "unmapped", Path: "unmapped", Kind: KindString, Families: 0x3f, OCSF: "unmapped", OTel: "", ECS: "", Privacy: "", Max: 16384, Doc: "what the mapping did not place, as JSON text, cut at 16 KiB"},
 }
 
 // The OCSF classes.

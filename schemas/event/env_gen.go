@@ -69,6 +69,11 @@ type Env struct {
 		Service string `expr:"service"`
 		Version string `expr:"version"`
 	} `expr:"api"`
+	Asset struct {
+		Criticality string   `expr:"criticality"`
+		Labels      []string `expr:"labels"`
+		Owner       string   `expr:"owner"`
+	} `expr:"asset"`
 	Authorization struct {
 		Decision string `expr:"decision"`
 		Reason   string `expr:"reason"`
@@ -105,10 +110,12 @@ type Env struct {
 		Hostname string `expr:"hostname"`
 		IP       string `expr:"ip"`
 		Port     int    `expr:"port"`
+		Zone     string `expr:"zone"`
 	} `expr:"dst_endpoint"`
-	Duration int    `expr:"duration"`
-	EventUID string `expr:"event_uid"`
-	File     struct {
+	Duration    int      `expr:"duration"`
+	Enrichments []string `expr:"enrichments"`
+	EventUID    string   `expr:"event_uid"`
+	File        struct {
 		Hashes    string `expr:"hashes"`
 		Name      string `expr:"name"`
 		Path      string `expr:"path"`
@@ -225,16 +232,23 @@ type Env struct {
 	SeverityID  int    `expr:"severity_id"`
 	Source      string `expr:"source"`
 	SrcEndpoint struct {
+		Asn      int    `expr:"asn"`
+		Country  string `expr:"country"`
 		Hostname string `expr:"hostname"`
 		IP       string `expr:"ip"`
 		Port     int    `expr:"port"`
+		Zone     string `expr:"zone"`
 	} `expr:"src_endpoint"`
 	StatusCode   string `expr:"status_code"`
 	StatusDetail string `expr:"status_detail"`
 	StatusID     int    `expr:"status_id"`
-	Time         int    `expr:"time"`
-	TimeQuality  string `expr:"time_quality"`
-	TLS          struct {
+	Threat       struct {
+		Indicators []string `expr:"indicators"`
+		Lists      []string `expr:"lists"`
+	} `expr:"threat"`
+	Time        int    `expr:"time"`
+	TimeQuality string `expr:"time_quality"`
+	TLS         struct {
 		Ja4     string `expr:"ja4"`
 		Sni     string `expr:"sni"`
 		Version string `expr:"version"`

@@ -49,6 +49,9 @@ const (
 	BucketLists = "lists"
 	// BucketContent holds rules and playbooks that were changed at run time.
 	BucketContent = "content"
+	// BucketAssets holds the inventory: what is known of hosts, addresses,
+	// workloads, keys and models.
+	BucketAssets = "assets"
 	// StoreState is the object store for state too big for a KV value.
 	StoreState = "state"
 )
