@@ -10,11 +10,12 @@ Writes   schemas/sources/opentelemetry.genai/testdata/
            openllmetry.ndjson           OpenLLMetry (Traceloop), current
            openllmetry_old.ndjson       version 0.44: numbered attributes (gen_ai.prompt.0.content)
            agent.ndjson                 agent, workflow, tool and retrieval spans, MCP spans of the MCP SDK
-           logs/current.ndjson                  what openai_v2 sent to /v1/logs
-           logs/old.ndjson              what openai_v2_old sent to /v1/logs
+         schemas/sources/opentelemetry.logs/testdata/
+           openai_v2.ndjson             what openai_v2 sent to /v1/logs
+           openai_v2_old.ndjson         what openai_v2_old sent to /v1/logs
 
 Each line is one ExportTraceServiceRequest (ExportLogsServiceRequest in
-logs*.ndjson) as an exporter posted it over OTLP/HTTP. The exporter sends
+opentelemetry.logs) as an exporter posted it over OTLP/HTTP. The exporter sends
 protobuf; a line is that message in OTLP's JSON encoding: ids in hex, enums as
 integers, 64-bit numbers as strings. Calls go to scripts/record/upstream.py.
 
@@ -310,8 +311,8 @@ def main():
         logs[run] = [to_json(p, b) for p, _, b in box.bodies if p == "/v1/logs"]
         common.write(out / f"{run}.ndjson", b"\n".join(spans) + b"\n", clean)
     server.shutdown()
-    for run, name in [("openai_v2", "logs/current.ndjson"), ("openai_v2_old", "logs/old.ndjson")]:
-        common.write(out / name, b"\n".join(logs[run]) + b"\n", clean)
+    for run, name in [("openai_v2", "openai_v2.ndjson"), ("openai_v2_old", "openai_v2_old.ndjson")]:
+        common.write(common.testdata("opentelemetry.logs") / name, b"\n".join(logs[run]) + b"\n", clean)
 
 
 if __name__ == "__main__":
