@@ -88,7 +88,7 @@ func (c *condition) read(n ast.Node) error {
 		if err != nil {
 			return c.path.errorf("the regexp of %s: %v", c.path.value, err)
 		}
-		t.re = re
+		t.re, t.needle = re, needle(re)
 	}
 	if t.empty() {
 		return c.path.errorf("the condition on %s says nothing", c.path.value)
@@ -106,6 +106,7 @@ type test struct {
 	suffix   []string // any of
 	contains []string // any of
 	re       *regexp.Regexp
+	needle   []byte // is in every text that re matches
 	gt, lt   *float64
 }
 
@@ -138,7 +139,7 @@ func (t *test) match(text []byte) bool {
 			return false
 		}
 	}
-	return t.re == nil || t.re.Match(text)
+	return t.re == nil || matches(t.re, t.needle, text)
 }
 
 func among(values []string, text []byte) bool {

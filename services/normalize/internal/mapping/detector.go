@@ -91,8 +91,10 @@ func newDetector(all []*Mapping) *detector {
 		}
 	}
 	d.json.anchor()
+	d.json.root.freeze()
 	for _, r := range d.texts {
 		r.anchor()
+		r.root.freeze()
 	}
 	return d
 }

@@ -231,42 +231,56 @@ func (v *sight) array(n *node, depth int) {
 		case i >= findElements || n.children == nil || s.Next() != json.Object:
 			s.Value()
 		case n.keyValue:
-			v.attribute(n, s.Value())
+			v.attribute(n)
 		default:
-			v.value(&node{slot: -1, children: n.children}, depth+1)
+			s.Enter()
+			v.object(n, depth+1)
 		}
 	}
 }
 
-// attribute reads {"key": …, "value": {"stringValue": …}}.
-func (v *sight) attribute(n *node, element json.Value) {
-	saved := v.scan
-	defer func() { v.scan = saved }()
-	var key, value json.Value
-	v.scan.Reset(element.Raw)
-	v.scan.Next()
-	v.scan.Enter()
+// attribute reads {"key": …, "value": {"stringValue": …}}, of which n holds the
+// keys that are asked for.
+func (v *sight) attribute(n *node) {
+	s := &v.scan
+	s.Enter()
+	var c *node          // of the key, once it was read
+	var early json.Value // a value that came before its key
 	for first := true; ; first = false {
-		k, _, ok := v.scan.Key(first)
+		k, _, ok := s.Key(first)
 		if !ok {
 			break
 		}
-		switch one := v.scan.Value(); string(k) {
-		case "key":
-			key = one
-		case "value":
-			value = one
+		switch {
+		case string(k) == "key" && s.Next() == json.String:
+			c = n.child(v.plain(s.Value()))
+			if early.Kind == json.Object && c != nil {
+				saved := v.scan
+				s.Reset(early.Raw)
+				v.any(c)
+				v.scan = saved
+			}
+		case string(k) == "value" && c != nil && s.Next() == json.Object:
+			v.any(c)
+		case string(k) == "value" && c == nil:
+			early = s.Value()
+		default:
+			s.Value()
 		}
 	}
-	c := n.children[string(v.plain(key))]
-	if c == nil || c.slot < 0 || value.Kind != json.Object {
-		return
-	}
-	v.scan.Reset(value.Raw)
-	v.scan.Next()
-	v.scan.Enter()
-	if _, _, ok := v.scan.Key(true); ok {
-		v.put(c.slot, v.plain(v.scan.Value()))
+}
+
+// any reads OTLP's AnyValue for a node.
+func (v *sight) any(c *node) {
+	s := &v.scan
+	s.Enter()
+	for first := true; ; first = false {
+		if _, _, ok := s.Key(first); !ok {
+			return
+		}
+		if one := s.Value(); c.slot >= 0 {
+			v.put(c.slot, v.plain(one))
+		}
 	}
 }
 
@@ -278,7 +292,10 @@ func (v *sight) nested(n *node, one json.Value, depth int) {
 	}
 	saved := v.scan
 	v.scan.Reset(inner)
-	v.value(&node{slot: -1, children: n.children}, depth+1)
+	if v.scan.Next() == json.Object {
+		v.scan.Enter()
+		v.object(n, depth+1)
+	}
 	v.scan = saved
 }
 

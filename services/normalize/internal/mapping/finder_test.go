@@ -107,6 +107,24 @@ func TestFirstBytes(t *testing.T) {
 	}
 }
 
+func TestNeedle(t *testing.T) {
+	tests := map[string]struct{ pattern, want string }{
+		"literal":  {`^abc`, "abc"},
+		"longest":  {`^ab\d+(cde)f`, "cde"},
+		"optional": {`^(abc)?d`, "d"},
+		"repeated": {`(?:abc){2,3}x`, "abc"},
+		"choice":   {`^(?:abc|xyz)`, ""},
+		"any case": {`(?i)abc`, ""},
+		"escaped":  {`msg=audit\(`, "msg=audit("},
+		"none":     {`^\d+`, ""},
+	}
+	for name, tt := range tests {
+		if got := string(needle(regexp.MustCompile(tt.pattern))); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
 // TestEverySampleIsRecognised: a record must be told by what is in it.
 func TestEverySampleIsRecognised(t *testing.T) {
 	set, err := Load(sources.FS)

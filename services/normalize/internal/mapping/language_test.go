@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -96,4 +97,47 @@ func FuzzCompile(f *testing.F) {
 	f.Add("a: &x {b: *x}\nc: {<<: *x}")
 	f.Add(app)
 	f.Fuzz(func(_ *testing.T, text string) { _, _ = Compile("m.yaml", []byte(text)) })
+}
+
+// TestTables maps records as ingest frames them: a header and up to 500 lines,
+// the header again in front of the lines after those.
+func TestTables(t *testing.T) {
+	set := setOf(t, map[string]string{
+		"a.zeek": "format: zeek\nframing: {header: '#'}\nfields: {src_endpoint.ip: id.orig_h, metadata.original_uid: uid, metadata.log_name: _path}\n",
+		"a.csv":  "format: csv\nframing: {header: '#'}\nfields: {src_endpoint.ip: c-ip, message: cs(Host)}\n",
+	})
+	const zeek = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n#fields\tts\tuid\tid.orig_h\tnote\n#types\ttime\tstring\taddr\tstring\n"
+	const w3c = "#Version: 1.0\n#Fields: date c-ip cs(Host)\n"
+	tests := map[string]struct {
+		source, header, line string
+		lines                int
+		not                  string
+	}{
+		"zeek":              {"a.zeek", zeek, "1795371702.5\tC%d\t192.0.2.1\t-\n", 500, "note"},
+		"zeek, line end":    {"a.zeek", strings.ReplaceAll(zeek, "\n", "\r\n"), "1795371702.5\tC%d\t192.0.2.1\t(empty)\r\n", 3, "empty"},
+		"zeek, closed":      {"a.zeek", zeek, "1795371702.5\tC%d\t192.0.2.1\t-\n#close\t2026-11-22-18-21-42\n", 1, ""},
+		"zeek, header only": {"a.zeek", zeek, "", 0, ""},
+		"w3c":               {"a.csv", w3c, "2026-11-22 192.0.2.1 h%d\n", 500, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			record := tt.header
+			for n := range max(tt.lines, 1) {
+				record += strings.ReplaceAll(tt.line, "%d", strconv.Itoa(n))
+			}
+			res, got := runWith(t, set.Get(tt.source), strings.TrimRight(record, "\r\n"))
+			if res.Reason != "" || res.Events != tt.lines || tt.lines > 0 && res.Dropped > 0 {
+				t.Fatalf("%d events, %d dropped, %s %v", res.Events, res.Dropped, res.Reason, res.Err)
+			}
+			if n := strings.Count(got, `"src_endpoint.ip":"192.0.2.1"`); n != tt.lines {
+				t.Errorf("%d addresses in\n%.400s", n, got)
+			}
+			if tt.not != "" && strings.Contains(got, tt.not) {
+				t.Errorf("%s in\n%.400s", tt.not, got)
+			}
+			if tt.source == "a.zeek" && tt.lines > 0 && !strings.Contains(got, `"metadata.log_name":"conn"`) {
+				t.Errorf("no path in\n%.400s", got)
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
@@ -39,11 +40,15 @@ func (l *linePattern) UnmarshalYAML(n ast.Node) error {
 
 // expression cuts a line with the named groups of a regular expression.
 type expression struct {
-	re    *regexp.Regexp
-	slots []int // by group, -1 for those without a name
+	re     *regexp.Regexp
+	needle []byte
+	slots  []int // by group, -1 for those without a name
 }
 
 func (e *expression) cut(line []byte, set func(slot int, part []byte)) bool {
+	if len(e.needle) > 0 && !bytes.Contains(line, e.needle) {
+		return false
+	}
 	m := e.re.FindSubmatchIndex(line)
 	if m == nil {
 		return false
@@ -73,7 +78,7 @@ func (c *compiler) lines(f *file) {
 			if re == nil {
 				continue
 			}
-			e := &expression{re: re, slots: make([]int, re.NumSubexp()+1)}
+			e := &expression{re: re, needle: needle(re), slots: make([]int, re.NumSubexp()+1)}
 			names := 0
 			for i, name := range re.SubexpNames() {
 				if e.slots[i] = -1; name != "" {
