@@ -82,12 +82,18 @@ func TestEdge(t *testing.T) {
 	write(t, small, "edge: {max_bytes: 10000000}\n")
 	north, northProc := startEdge(t, "north", "--hub", "tls://"+leaf, "--hub-ca", cert)
 	south, _ := startEdge(t, "south", "--hub", "tls://"+leaf, "--hub-ca", cert, "--config", small)
-	stranger, _ := startEdge(t, "stranger", "--hub", "tls://"+leaf) // trusts no such certificate
+	old := filepath.Join(t.TempDir(), "old.yml")
+	write(t, old, "edge: {max_age: 1s}\n")
+	stranger, strangerProc := startEdge(t, "stranger", "--hub", "tls://"+leaf, "--config", old) // trusts no such certificate
 
 	for i := range 20 {
 		north.send("nginx.access", fmt.Sprintf("north-%d", i), nginxRecords(fmt.Sprintf("north-%d", i), 500))
 	}
 	stranger.send("nginx.access", "stranger", nginxRecords("stranger", 500))
+	long, err := north.post("kubernetes.audit", strings.NewReader(`{"a":"`+strings.Repeat("x", 2<<20)+`"}`))
+	if err != nil || long.Dead != 1 {
+		t.Fatalf("a record that is too long: %+v %v", long, err)
+	}
 	full, taken := south.fill("south", 400)
 	south.wantFull(full)
 	status := decode[struct {
@@ -137,10 +143,21 @@ func TestEdge(t *testing.T) {
 		!strings.Contains(text.String(), `vagus_edge_up{edge="stranger",stream="RAW"} 0`) {
 		t.Errorf("metrics: %v\n%s", err, text.String())
 	}
-	if n := h.number("SELECT count() FROM events"); n != 10_500+taken+1000+0 {
+	if n := h.number("SELECT count() FROM events"); n != 10_500+taken+1000 {
 		t.Errorf("%d events, want %d", n, 10_500+taken+1000)
 	}
+	if n := h.number("SELECT count() FROM dead_letters WHERE source = 'kubernetes.audit' AND reason = 'line_too_long'"); n != 1 {
+		t.Errorf("%d dead letters of the edge's", n)
+	}
 	h.ledger()
+	late, err := stranger.post("nginx.access", bytes.NewReader(nginxRecords("late", 1)))
+	if err != nil || late.Status != http.StatusServiceUnavailable || !strings.Contains(late.Error, "the oldest message waits for the hub for more than 1s") {
+		t.Errorf("an edge whose messages are too old: %+v %v", late, err)
+	}
+	strangerProc.stop()
+	if _, says, err := vagus(t, "", "edge", "--data", stranger.data, "--hub", "tls://"+leaf, "--name", "other", "--token", "x"); err == nil || !strings.Contains(says, `holds what edge "stranger" received`) {
+		t.Errorf("another name: %v %s", err, says)
+	}
 }
 
 // rssOf is the memory of one process in bytes.
