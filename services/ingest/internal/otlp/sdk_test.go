@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
@@ -75,11 +76,13 @@ func TestSDKTraces(t *testing.T) {
 	for name, exporter := range map[string]func(t *testing.T, r *Receiver) *otlptrace.Exporter{
 		"grpc": func(t *testing.T, r *Receiver) *otlptrace.Exporter {
 			return must[*otlptrace.Exporter](t)(otlptracegrpc.New(t.Context(), otlptracegrpc.WithInsecure(), otlptracegrpc.WithEndpoint(r.GRPCAddr()),
-				otlptracegrpc.WithHeaders(testHeaders)))
+				otlptracegrpc.WithHeaders(testHeaders), otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
+					Enabled: true, InitialInterval: 10 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Minute})))
 		},
 		"http": func(t *testing.T, r *Receiver) *otlptrace.Exporter {
 			return must[*otlptrace.Exporter](t)(otlptracehttp.New(t.Context(), otlptracehttp.WithInsecure(), otlptracehttp.WithEndpoint(r.HTTPAddr()),
-				otlptracehttp.WithHeaders(testHeaders), otlptracehttp.WithCompression(otlptracehttp.GzipCompression)))
+				otlptracehttp.WithHeaders(testHeaders), otlptracehttp.WithCompression(otlptracehttp.GzipCompression), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{
+					Enabled: true, InitialInterval: 10 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: time.Minute})))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
