@@ -87,10 +87,11 @@ type Options struct {
 	Bulk Bulk
 	// OTLP is for OpenTelemetry's logs, traces and metrics.
 	OTLP OTLP
-	// Syslog lists listeners, Tail files to follow. Dir, needed with Tail, keeps
-	// their positions.
+	// Syslog lists listeners, Tail files to follow, Pull what is fetched. Dir,
+	// needed with Tail and Pull, keeps their positions.
 	Syslog []Syslog
 	Tail   []Tail
+	Pull   []Pull
 	Dir    string
 
 	// NATS is for producers that publish to the bus themselves.

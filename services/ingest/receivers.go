@@ -35,7 +35,7 @@ func (r *receivers) add() error {
 	r.http("hook", r.s.answering(r.s.hook), "POST /v1/hook/{name}")
 	r.http("cloudevents", r.s.answering(r.s.cloudEvents), "POST /v1/cloudevents", "POST /v1/cloudevents/{source}")
 	r.http("kubernetes_audit", r.s.answering(r.s.kubernetesAudit), "POST /v1/kubernetes/audit")
-	return errors.Join(r.splunk(), r.elastic(), r.openTelemetry(), r.sockets(), r.files(), r.inbox())
+	return errors.Join(r.splunk(), r.elastic(), r.openTelemetry(), r.sockets(), r.files(), r.pulls(), r.inbox())
 }
 
 func (r *receivers) splunk() error {

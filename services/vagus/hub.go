@@ -189,7 +189,7 @@ func (h *Hub) startServices(secrets instance.Secrets, connect func(string) (*bus
 	}
 	opts := normalize.DefaultOptions()
 	opts.Bus, opts.Logger = b, h.opts.Logger.With("part", "normalize")
-	opts.Sources = folder(h.opts.Config.Normalize.Sources, sources.FS)
+	opts.Sources, opts.Enrich = folder(h.opts.Config.Normalize.Sources, sources.FS), h.opts.Config.Normalize.Enrich
 	n, err := normalize.New(opts)
 	if err != nil {
 		return err
@@ -320,7 +320,7 @@ func ingestOptions(cfg config.Config, secrets instance.Secrets, n *normalize.Ser
 		return f, known
 	}
 	opts.Sources, opts.HEC, opts.Bulk = n.Sources, in.HEC, in.Bulk
-	opts.Syslog, opts.Tail, opts.Dir = in.Syslog, in.Tail, filepath.Join(cfg.Data, "ingest")
+	opts.Syslog, opts.Tail, opts.Pull, opts.Dir = in.Syslog, in.Tail, in.Pull, filepath.Join(cfg.Data, "ingest")
 	opts.NATS = in.NATS
 	opts.NATS.Enabled = in.NATS.Enabled || len(cfg.Bus.Producers) > 0
 	if opts.OTLP = in.OTLP; in.OTLP.GRPC == "" && in.Addr == config.Default().Ingest.Addr {

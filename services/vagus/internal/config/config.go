@@ -19,6 +19,7 @@ import (
 
 	"github.com/vagus-hub/vagus/services/detect"
 	"github.com/vagus-hub/vagus/services/ingest"
+	"github.com/vagus-hub/vagus/services/normalize"
 )
 
 // Config is vagus.yml.
@@ -73,6 +74,7 @@ type Ingest struct {
 	OTLP       ingest.OTLP            `yaml:"otlp"`        // OpenTelemetry
 	Syslog     []ingest.Syslog        `yaml:"syslog"`      // listeners
 	Tail       []ingest.Tail          `yaml:"tail"`        // files that are followed
+	Pull       []ingest.Pull          `yaml:"pull"`        // buckets and APIs that are pulled
 	NATS       ingest.NATS            `yaml:"nats"`        // producers on the bus; enabled by bus.producers
 }
 
@@ -84,9 +86,10 @@ func (c *Config) Tokens() string {
 	return filepath.Join(c.Data, "tokens.yaml")
 }
 
-// Normalize names a folder of mappings.
+// Normalize names a folder of mappings, and what is added to events after them.
 type Normalize struct {
-	Sources string `yaml:"sources"`
+	Sources string           `yaml:"sources"`
+	Enrich  normalize.Enrich `yaml:"enrich"`
 }
 
 // Detect names a folder of more rules; one with the id of a built-in rule
@@ -274,6 +277,9 @@ func (c *Config) check(data []byte) error {
 			return at(path, "name and sources are needed")
 		}
 	}
+	if err := c.Normalize.Enrich.Check(); err != nil {
+		return at("normalize.enrich", "%s", err)
+	}
 	if err := c.Detect.Silence.Check(); err != nil {
 		return at("detect.silence", "%s", err)
 	}
@@ -318,6 +324,11 @@ func (c *Ingest) check(at func(path, format string, args ...any) error) error {
 	for i := range c.Tail {
 		if err := c.Tail[i].Check(); err != nil {
 			return at(fmt.Sprintf("ingest.tail[%d]", i), "%s", err)
+		}
+	}
+	for i := range c.Pull {
+		if err := c.Pull[i].Check(); err != nil {
+			return at(fmt.Sprintf("ingest.pull[%d]", i), "%s", err)
 		}
 	}
 	return nil
