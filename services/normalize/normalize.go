@@ -1,6 +1,7 @@
 // Package normalize turns raw records into events of the schema: it reads RAW,
 // runs the source's mapping, and publishes columnar blocks to EVENTS and
-// records that fit no mapping to DEAD. It uses no network but the bus.
+// records that fit no mapping to DEAD. It uses no network but the bus, and the
+// URLs of threat lists if there are any.
 package normalize
 
 import (
@@ -13,6 +14,7 @@ import (
 	"github.com/vagus-hub/vagus/schemas/sources"
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/normalize/internal/enrich"
 	"github.com/vagus-hub/vagus/services/normalize/internal/mapping"
 )
 
@@ -27,7 +29,23 @@ type Options struct {
 	Sources fs.FS
 	// MaxInFlight bounds RAW messages whose blocks are not yet durable.
 	MaxInFlight int
+	// Enrich is what is added to events after their mapping.
+	Enrich Enrich
 }
+
+// Enrich configures the enrichment of events.
+type Enrich = enrich.Config
+
+// ThreatList is one list of Enrich.
+type ThreatList = enrich.List
+
+// Asset is an entry of the inventory, which is the bucket "assets"; AssetKey
+// makes its key.
+type Asset = enrich.Asset
+
+// AssetKey is the key of an asset in the inventory. Kind is host, ip, k8s
+// (namespace/pod, or the namespace), key (a credential's id) or model.
+func AssetKey(kind, name string) string { return bus.Key(kind, name) }
 
 // DefaultOptions are the embedded sources and 64 messages in flight.
 func DefaultOptions() Options {
@@ -36,8 +54,9 @@ func DefaultOptions() Options {
 
 // Service is the running stage. Make one with New.
 type Service struct {
-	opts Options
-	set  *mapping.Set
+	opts   Options
+	set    *mapping.Set
+	enrich *enrich.Engine // nil: nothing is added
 }
 
 // New loads the mappings. A mapping with errors is logged and left out: its
@@ -53,7 +72,13 @@ func New(opts Options) (*Service, error) {
 	if err != nil {
 		opts.Logger.Error("mappings with errors are left out; their records become dead letters", "error", err)
 	}
-	return &Service{opts: opts, set: set}, nil
+	s := &Service{opts: opts, set: set}
+	if !opts.Enrich.Empty() {
+		if s.enrich, err = enrich.New(opts.Enrich, opts.Logger); err != nil {
+			return nil, fmt.Errorf("normalize: enrich: %w", err)
+		}
+	}
+	return s, nil
 }
 
 // Lines reports whether a source's records are lines of any text rather than
@@ -83,6 +108,14 @@ func (s *Service) Sources() []string { return s.set.Sources() }
 // input is acknowledged after all its blocks are durable.
 func (s *Service) Run(ctx context.Context) error {
 	w := newWorker(s.set)
+	if s.enrich != nil {
+		w.enrich = enrich.NewWorker(s.enrich)
+		// It ends with the consumer: what is in flight is still enriched.
+		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		done := make(chan struct{})
+		go func() { defer close(done); s.enrich.Run(own, s.opts.Bus) }()
+		defer func() { cancel(); <-done }()
+	}
 	return s.opts.Bus.Consume(ctx, bus.Consumer{
 		Stream:      subjects.StreamRaw,
 		Durable:     Durable,

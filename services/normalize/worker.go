@@ -9,6 +9,7 @@ import (
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/normalize/internal/enrich"
 	"github.com/vagus-hub/vagus/services/normalize/internal/envelope"
 	"github.com/vagus-hub/vagus/services/normalize/internal/mapping"
 )
@@ -23,11 +24,12 @@ type worker struct {
 	peeler   envelope.Peeler
 	finder   *mapping.Finder
 	known    mapping.Known // of the record at hand
-	buffers  sync.Pool     // payloads; they return when the input is acknowledged
+	enrich   *enrich.Worker
+	buffers  sync.Pool // payloads; they return when the input is acknowledged
 }
 
 func newWorker(set *mapping.Set) *worker {
-	w := &worker{set: set, runners: map[string]*mapping.Runner{}, dead: block.NewDeadBuilder(), finder: set.NewFinder()}
+	w := &worker{set: set, runners: map[string]*mapping.Runner{}, dead: block.NewDeadBuilder(), finder: set.NewFinder(), enrich: enrich.NewWorker(nil)}
 	for f := range w.builders {
 		w.builders[f] = block.NewBuilder(event.Family(f))
 	}
@@ -45,6 +47,9 @@ func (w *worker) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 		return bus.Permanent("block", err)
 	}
 	account := w.mapAll()
+	for _, b := range w.builders {
+		w.enrich.Apply(b)
+	}
 	h := block.Header{
 		Source: w.raw.Header.Source, RawSeq: d.Seq, Received: w.raw.Header.Received, Replay: w.raw.Header.Replay,
 		In: account.In, Extra: account.Extra, Dead: account.Dead, Dropped: account.Dropped,
