@@ -258,9 +258,8 @@ func (s *Scanner) skip() {
 	depth := 0
 
 value:
-	for i < len(d) && isSpace[d[i]] {
-		i++
-		s.spaced = true
+	if i < len(d) && d[i] <= ' ' {
+		i = s.spaces(i)
 	}
 	if i == len(d) {
 		s.failAt(i, errEnd)
@@ -316,9 +315,8 @@ after:
 		s.pos = i
 		return
 	}
-	for i < len(d) && isSpace[d[i]] {
-		i++
-		s.spaced = true
+	if i < len(d) && d[i] <= ' ' {
+		i = s.spaces(i)
 	}
 	if i == len(d) {
 		s.failAt(i, errEnd)
@@ -339,9 +337,8 @@ after:
 	}
 
 key:
-	for i < len(d) && isSpace[d[i]] {
-		i++
-		s.spaced = true
+	if i < len(d) && d[i] <= ' ' {
+		i = s.spaces(i)
 	}
 	if i == len(d) || d[i] != '"' {
 		s.failAt(i, errKey)
@@ -353,16 +350,27 @@ key:
 		return
 	}
 	i = end + 1
-	for i < len(d) && isSpace[d[i]] {
-		i++
-		s.spaced = true
-	}
 	if i == len(d) || d[i] != ':' {
-		s.failAt(i, errColon)
-		return
+		for i < len(d) && isSpace[d[i]] {
+			i++
+			s.spaced = true
+		}
+		if i == len(d) || d[i] != ':' {
+			s.failAt(i, errColon)
+			return
+		}
 	}
 	i++
 	goto value
+}
+
+// spaces is where the white space at i ends.
+func (s *Scanner) spaces(i int) int {
+	for i < len(s.data) && isSpace[s.data[i]] {
+		i++
+		s.spaced = true
+	}
+	return i
 }
 
 var isSpace = [256]bool{' ': true, '\t': true, '\n': true, '\r': true}
@@ -414,8 +422,8 @@ func closing(d []byte, i int) (end int, escaped bool) {
 			continue
 		}
 		w := binary.LittleEndian.Uint64(d[i:])
-		q, b := w^quotes, w^slashes
-		marks := ((q-ones)&^q | (b-ones)&^b) & highs
+		// The lowest mark is right; those above it may be too many.
+		marks := (((w ^ quotes) - ones) | ((w ^ slashes) - ones)) &^ w & highs
 		if marks == 0 {
 			i += 8
 			continue
@@ -441,9 +449,16 @@ func closing(d []byte, i int) (end int, escaped bool) {
 
 // word is the end of true, false or null; -1 if it is none.
 func word(d []byte, i int) int {
-	for _, w := range [...]string{"null", "true", "false"} {
-		if d[i] == w[0] && len(d)-i >= len(w) && string(d[i:i+len(w)]) == w {
-			return i + len(w)
+	const null, true4, fals = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24, 't' | 'r'<<8 | 'u'<<16 | 'e'<<24, 'f' | 'a'<<8 | 'l'<<16 | 's'<<24
+	if i+4 > len(d) {
+		return -1
+	}
+	switch binary.LittleEndian.Uint32(d[i:]) {
+	case null, true4:
+		return i + 4
+	case fals:
+		if i+4 < len(d) && d[i+4] == 'e' {
+			return i + 5
 		}
 	}
 	return -1

@@ -17,7 +17,7 @@ func (r *Runner) mapJSON(data []byte) Result {
 		s.Value()
 		s.End()
 		if s.Failed() {
-			return Result{Reason: "json", Err: fmt.Errorf("parse record: %w", s.Err())}
+			return Result{Reason: "json", Err: fmt.Errorf("parse record: cannot parse JSON: %w", s.Err())}
 		}
 		return Result{Reason: "json", Err: fmt.Errorf("parse record: a JSON object is expected, this is %s", kind)}
 	}
@@ -35,7 +35,7 @@ func (r *Runner) mapJSON(data []byte) Result {
 	r.fill(&s, r.m.root)
 	s.End()
 	if s.Failed() {
-		return Result{Reason: "json", Err: fmt.Errorf("parse record: %w", s.Err())}
+		return Result{Reason: "json", Err: fmt.Errorf("parse record: cannot parse JSON: %w", s.Err())}
 	}
 	if r.m.depth == 0 {
 		r.emit()
