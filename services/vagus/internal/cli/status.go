@@ -22,6 +22,7 @@ type status struct {
 	Streams    []bus.StreamState `json:"streams"`
 	Consumers  []bus.Lag         `json:"consumers"`
 	Edges      []edgeLag         `json:"edges,omitempty"`
+	Pulls      []pulled          `json:"pulls,omitempty"`
 	Silent     []string          `json:"silent"` // sources that have fallen silent
 	Blind      []string          `json:"blind"`  // rules all of whose sources have
 }
@@ -61,6 +62,7 @@ func (a *app) statusCommand() *cobra.Command {
 			out.Blind = slices.AppendSeq(out.Blind, maps.Keys(h.Blind))
 			slices.Sort(out.Blind)
 		}
+		out.Pulls = pulls(cmd.Context(), s.IngestURL)
 		if ch, err := a.clickhouse(cmd.Context()); err != nil {
 			out.ClickHouse = err.Error()
 		} else {
@@ -87,6 +89,9 @@ func (a *app) statusCommand() *cobra.Command {
 			t.row(l.Durable, l.Stream, l.Pending, l.AckPending, l.Redelivered)
 		}
 		if err := t.flush(); err != nil {
+			return err
+		}
+		if err := printPulls(w, out.Pulls); err != nil {
 			return err
 		}
 		return printEdges(w, out.Edges)

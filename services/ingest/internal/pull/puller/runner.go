@@ -61,6 +61,7 @@ type job struct {
 	newest  time.Time
 	success time.Time
 	failing string
+	classes map[string]bool // of errors so far
 }
 
 // New reads the checkpoints.
@@ -101,6 +102,13 @@ func (r *Runner) collect(snap *telemetry.Snapshot) {
 	for _, j := range r.jobs {
 		j.mu.Lock()
 		newest, success, failing := j.newest, j.success, j.failing
+		for c := range j.classes { // series do not go away, so each is 1 or 0
+			v := 0.0
+			if c == failing {
+				v = 1
+			}
+			snap.Set("vagus_pull_error", "1 for the class of error with which a source fails now.", v, "name", j.Name, "class", c)
+		}
 		j.mu.Unlock()
 		lag, ok := 0.0, 1.0
 		if !newest.IsZero() {
@@ -115,7 +123,7 @@ func (r *Runner) collect(snap *telemetry.Snapshot) {
 		}
 		snap.Set("vagus_pull_last_success_seconds", "Unix time of the last pull without an error; 0: none yet.", last, "name", j.Name, "kind", j.Kind)
 		snap.Set("vagus_pull_lag_seconds", "Age of the newest that was taken while more waits; 0: nothing waits.", lag, "name", j.Name, "kind", j.Kind)
-		snap.Set("vagus_pull_up", "1 if the last pull was without an error, else 0.", ok, "name", j.Name, "kind", j.Kind, "error", failing)
+		snap.Set("vagus_pull_up", "1 if the last pull was without an error, else 0.", ok, "name", j.Name, "kind", j.Kind)
 	}
 }
 
@@ -177,6 +185,12 @@ func (j *job) note(err error) {
 	j.mu.Lock()
 	was := j.failing
 	j.failing = now
+	if j.classes == nil {
+		j.classes = map[string]bool{}
+	}
+	if now != "" {
+		j.classes[now] = true
+	}
 	if err == nil {
 		j.success = time.Now()
 	}
