@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/goccy/go-yaml v1.19.2
+	github.com/oschwald/maxminddb-golang/v2 v2.1.1
 	github.com/spf13/cobra v1.10.2
 	github.com/vagus-hub/vagus/schemas v0.0.0
 	github.com/vagus-hub/vagus/services/internal v0.0.0

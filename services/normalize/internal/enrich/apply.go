@@ -13,6 +13,10 @@ type fact struct {
 	zone  string
 	asset *Asset
 	hits  []hit
+
+	country          string
+	asn              uint32
+	geoNote, asnNote string
 }
 
 type hit struct {
@@ -72,7 +76,7 @@ func (w *Worker) Apply(b *block.Builder) {
 		w.words(b, event.K8sNamespace, func(v string) *fact { return w.asset("k8s", v) })
 		w.workloads(b)
 	}
-	if len(w.at.assets) > 0 || w.at.zones != nil || w.has(kindIP) {
+	if len(w.at.assets) > 0 || w.at.zones != nil || len(w.at.geo) > 0 || w.has(kindIP) {
 		for _, id := range ips {
 			w.addresses(b, id)
 		}
@@ -230,11 +234,14 @@ func (w *Worker) address(a *[16]byte) *fact {
 			}
 		}
 	}
+	if len(w.at.geo) > 0 && *a != ([16]byte{}) {
+		f.locate(w.at.geo, netip.AddrFrom16(*a).Unmap())
+	}
 	return f.orNil()
 }
 
 func (f fact) orNil() *fact {
-	if f.zone == "" && f.asset == nil && len(f.hits) == 0 {
+	if f.zone == "" && f.asset == nil && len(f.hits) == 0 && f.country == "" && f.asn == 0 {
 		return nil
 	}
 	return &f

@@ -21,6 +21,9 @@ type Config struct {
 	Assets bool `yaml:"assets"`
 	// Zones names networks; of several the narrowest counts.
 	Zones map[string][]string `yaml:"zones"`
+	// Geo has files of MaxMind's format (.mmdb) with countries or autonomous
+	// systems. A file is read again when it changes.
+	Geo []string `yaml:"geo"`
 	// Lists are threat lists.
 	Lists []List `yaml:"lists"`
 }
@@ -67,6 +70,9 @@ func (c *Config) Check() error {
 	if len(c.Lists) > maxLists {
 		return fmt.Errorf("lists: %d, at most %d", len(c.Lists), maxLists)
 	}
+	if len(c.Geo) > 8 {
+		return fmt.Errorf("geo: %d files, at most 8", len(c.Geo))
+	}
 	seen := map[string]bool{}
 	for i, l := range c.Lists {
 		if !listName.MatchString(l.Name) || seen[l.Name] {
@@ -94,7 +100,9 @@ func (c *Config) Check() error {
 }
 
 // Empty reports whether nothing is added.
-func (c *Config) Empty() bool { return !c.Assets && len(c.Zones) == 0 && len(c.Lists) == 0 }
+func (c *Config) Empty() bool {
+	return !c.Assets && len(c.Zones) == 0 && len(c.Lists) == 0 && len(c.Geo) == 0
+}
 
 // prefix reads a network, or an address as the network of itself.
 func prefix(text string) (netip.Prefix, error) {

@@ -16,6 +16,8 @@ type row struct {
 	owner, criticality  string
 	labels, lists       []string
 	indicators, sources []string
+	country             string
+	asn                 uint32
 }
 
 // put writes what is known into the rows.
@@ -80,6 +82,12 @@ func (r *row) add(t *tables, id event.ColumnID, f *fact) {
 			}
 		}
 	}
+	if id == event.SrcEndpointIP && f.country != "" {
+		r.country, r.sources = f.country, once(r.sources, f.geoNote)
+	}
+	if id == event.SrcEndpointIP && f.asn != 0 {
+		r.asn, r.sources = f.asn, once(r.sources, f.asnNote)
+	}
 	for _, h := range f.hits {
 		r.lists = once(r.lists, h.list.name)
 		r.indicators = once(r.indicators, h.indicator)
@@ -101,6 +109,8 @@ func (r *row) write(b *block.Builder, i int) {
 	if carries(event.DstEndpointZone) {
 		b.PutString(i, event.DstEndpointZone, r.dstZone)
 	}
+	b.PutString(i, event.SrcEndpointCountry, r.country)
+	b.PutInt(i, event.SrcEndpointAsn, int64(r.asn))
 	b.PutString(i, event.AssetOwner, r.owner)
 	b.PutString(i, event.AssetCriticality, r.criticality)
 	for _, list := range []struct {

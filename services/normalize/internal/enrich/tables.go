@@ -37,6 +37,7 @@ type tables struct {
 	zoneNote  string
 	assets    map[string]*Asset // by type and name: "host\x1fweb1"
 	lists     []*loaded
+	geo       []*geo
 }
 
 // Engine keeps the tables up to date.
@@ -80,6 +81,9 @@ func (e *Engine) Run(ctx context.Context, b *bus.Bus) {
 	defer client.CloseIdleConnections()
 	for _, l := range e.cfg.Lists {
 		wg.Go(func() { e.follow(ctx, &source{list: l, client: client}) })
+	}
+	for _, file := range e.cfg.Geo {
+		wg.Go(func() { e.followGeo(ctx, file) })
 	}
 	if e.cfg.Assets {
 		wg.Go(func() { e.inventory(ctx, b) })
