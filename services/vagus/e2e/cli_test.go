@@ -106,13 +106,16 @@ func TestListings(t *testing.T) {
 		lines bool
 		empty bool // nothing is listed here
 	}
+	const combined = "../../../schemas/sources/nginx.access/testdata/combined.log"
 	listings := map[string][]listing{
 		"status": {{}}, "alerts": {{}, {args: al.UID}, {args: "--level critical", empty: true}}, "incidents": {{}},
 		"runs": {{}, {args: r.UID}, {args: r.UID[:12]}}, "approve": {{}}, "decisions": {{}}, "ledger": {{args: "--wait 30s"}}, "dead list": {{}},
 		"events": {{lines: true}, {args: "--source nginx.access --limit 3", lines: true}, {args: "--source no-such", lines: true, empty: true}},
 		"sql":    {{args: "SHOW-TABLES", lines: true}},
 		"rules":  {}, "rules list": {{}}, "rules check": {{}}, "rules test": {{}}, "rules explain": {{args: "kubernetes.exec-into-ai-workload"}},
-		"playbooks list": {{}}, "sources list": {{}},
+		"playbooks list": {{}}, "sources list": {{}}, "sources check": {{empty: true}}, "sources guess": {{args: combined}},
+		"sources explain": {{args: "nginx.access " + combined, lines: true}}, "token list": {{empty: true}},
+		"send": {}, // sends; see the tests of following and of resuming
 		"tail": {}, // does not end; see TestTail
 	}
 	for path, c := range commands() {

@@ -67,6 +67,9 @@ func (h *hub) replaySamples() {
 	}
 	for _, d := range dirs {
 		source := d.Name()
+		if strings.HasPrefix(source, "_") { // shared fragments
+			continue
+		}
 		files, err := sources.FS.ReadDir(source + "/testdata")
 		if err != nil {
 			h.t.Fatal(err)

@@ -90,19 +90,30 @@ func Start(ctx context.Context, opts Options) (*Engine, error) {
 	return e, nil
 }
 
+// afterLock is how long an address may stay taken after its holder gave up the
+// lock on the data.
+const afterLock = 3 * time.Second
+
 // listen takes the address. The engine of a predecessor that was killed holds
 // it a little longer, as long as its data directory: that is waited for.
 func listen(ctx context.Context, opts Options) (net.Listener, error) {
 	deadline := time.Now().Add(opts.LockWait)
 	for last := false; ; {
 		ln, err := net.Listen("tcp", opts.Addr)
-		if err == nil || last || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
 			return ln, err
 		}
-		if f, err := tryLock(filepath.Join(opts.DataDir, lockName)); err == nil {
+		if f, err := tryLock(filepath.Join(opts.DataDir, lockName)); err == nil && !last {
 			_ = f.Close()
-			last = true // it has gone by now, or it is somebody else's address
-			continue
+			// It is going: the kernel may close its lock before its socket, and
+			// one that was only starting has no lock yet. Or the address is
+			// somebody else's.
+			last = true
+			if soon := time.Now().Add(afterLock); soon.Before(deadline) {
+				deadline = soon
+			}
+		} else if err == nil {
+			_ = f.Close()
 		}
 		select {
 		case <-ctx.Done():
