@@ -204,7 +204,7 @@ func hint(status int) string {
 	case status == 401:
 		return "check the credentials"
 	case status == 403:
-		return "the credentials lack a permission"
+		return "check the credentials and their permissions"
 	case status/100 == 3:
 		return "redirections are not followed: configure where it leads"
 	}
