@@ -76,7 +76,9 @@ type Source struct {
 	// Difference is what is unaccounted for: above zero lost, below zero
 	// counted twice.
 	Difference int64 `json:"difference"`
-	// Rows counts the rows of the events tables, Distinct their uids (Options.Count).
+	// Rows counts the rows of the events tables, Distinct their uids
+	// (Options.Count). Events of records that were sent without a source have the
+	// one that they were recognised as, and count here under "auto".
 	Rows     uint64 `json:"rows,omitempty"`
 	Distinct uint64 `json:"distinct,omitempty"`
 }
@@ -153,6 +155,7 @@ func Close(ctx context.Context, db Querier, lags Lags, opts Options) (Report, er
 		if err := count(ctx, db, get); err != nil {
 			return rep, err
 		}
+		recognised(sources)
 	}
 	for _, a := range sources {
 		rep.Sources = append(rep.Sources, a.close())
