@@ -60,12 +60,20 @@ func (fr Framing) Frame(body []byte, lim Limits, f *Frames) ([]byte, error) {
 }
 
 // Any frames a body of an unknown source: JSON if that is what it begins with,
-// lines otherwise.
+// lines otherwise, also lines such as "[2026-11-22 18:21:42] …".
 func Any(body []byte, lim Limits, f *Frames) error {
-	if i := skipSpace(body, start(body)); i < len(body) && (body[i] == '{' || body[i] == '[') {
+	i := skipSpace(body, start(body))
+	if i < len(body) && (body[i] == '{' || body[i] == '[' && listed(body, i+1)) {
 		return JSON(body, lim, f)
 	}
 	return Lines(body, lim, f)
+}
+
+// listed reports whether what follows an opening bracket may be a list of
+// records: numbers and words are none.
+func listed(body []byte, i int) bool {
+	i = skipSpace(body, i)
+	return i == len(body) || bytes.IndexByte([]byte(`{["]`), body[i]) >= 0
 }
 
 // key is what the lines of a group share; nil: the line stands alone.
