@@ -11,7 +11,7 @@ func TestAny(t *testing.T) {
 		body string
 		want []string
 	}{
-		"object":        {` {"a":1}`, []string{`{"a":1}`}},
+		"object":        {` {"a":1}`, []string{` {"a":1}`}},
 		"list":          {"[\n {\"a\":1},{\"b\":2}]", []string{`{"a":1}`, `{"b":2}`}},
 		"empty list":    {"[ ]", nil},
 		"text":          {"a\nb", []string{"a", "b"}},
