@@ -38,8 +38,9 @@ func TestGRPCZstd(t *testing.T) {
 	}{"fits": {10, codes.OK, 1}, "bomb": {5 << 20, codes.ResourceExhausted, 0}} {
 		t.Run(name, func(t *testing.T) {
 			h := newHub(t)
-			conn := client(t, start(t, h, func(c *Config) { c.MaxMessage = 1 << 20 }),
-				grpc.WithCompressor(zstdCompressor{})) //nolint:staticcheck // the only way for one connection by itself
+			//lint:ignore SA1019 the other way registers for the whole process
+			zstd := grpc.WithCompressor(zstdCompressor{})
+			conn := client(t, start(t, h, func(c *Config) { c.MaxMessage = 1 << 20 }), zstd)
 			_, err := logscol.NewLogsServiceClient(conn).Export(withToken(t, "secret"), logsOf(1, string(make([]byte, tc.size))))
 			if status.Code(err) != tc.code {
 				t.Errorf("%v, want %v", err, tc.code)
