@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,12 +24,9 @@ import (
 // errProblems ends a command whose output has said what is wrong.
 var errProblems = errors.New("rules have problems")
 
-// Command returns `rules`, the commands for authors. Content holds the built-in
-// rules (see Options.Content); nil means none. Running, if given, reads the
-// health of a running service, so that `list` can tell which rules are blind;
-// an error of it means that none runs.
-func Command(content fs.FS, running ...func(context.Context) (Health, error)) *cobra.Command {
-	a := &author{content: content, running: running}
+// Command returns `rules`, the commands for authors.
+func Command(opts CommandOptions) *cobra.Command {
+	a := &author{CommandOptions: opts}
 	cmd := &cobra.Command{Use: "rules", Short: "Check, test, list and explain detection rules"}
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	sub := func(use, short string, run func(w io.Writer, args []string) error) {
@@ -46,19 +42,19 @@ func Command(content fs.FS, running ...func(context.Context) (Health, error)) *c
 	return cmd
 }
 
+// author is what the commands share.
 type author struct {
-	content fs.FS
-	json    bool
-	running []func(context.Context) (Health, error)
+	CommandOptions
+	json bool
 }
 
 // load reads the paths, or the built-in rules if there are none.
 func (a *author) load(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 	if len(paths) == 0 {
-		if a.content == nil {
+		if a.Content == nil {
 			return nil, nil, errors.New("rules: no path given and no built-in rules")
 		}
-		return rule.LoadFS(a.content, contentRoot(a.content), "")
+		return rule.LoadFS(a.Content, contentRoot(a.Content), "")
 	}
 	var rules []*rule.Rule
 	var problems []rule.Problem
@@ -202,14 +198,16 @@ func (a *author) list(w io.Writer, args []string) error {
 
 // blind asks the running service; without one no rule is known to be blind.
 func (a *author) blind() map[string][]string {
-	for _, f := range a.running {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if h, err := f(ctx); err == nil {
-			return h.Blind
-		}
+	if a.Health == nil {
+		return nil
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	h, err := a.Health(ctx)
+	if err != nil {
+		return nil
+	}
+	return h.Blind
 }
 
 // explained is what `rules explain` shows of a rule.

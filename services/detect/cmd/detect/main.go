@@ -56,6 +56,6 @@ func root() *cobra.Command {
 	f.DurationVar(&opts.CheckpointInterval, "checkpoint-interval", opts.CheckpointInterval, "least time between checkpoints")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	cmd.AddCommand(detect.Command(nil))
+	cmd.AddCommand(detect.Command(detect.CommandOptions{}))
 	return cmd
 }
