@@ -158,6 +158,8 @@ type Problem struct {
 	Line    int    `json:"line"`
 	Column  int    `json:"column"`
 	Warning bool   `json:"warning,omitempty"`
+	// Code is the kind of problem for machines, "" for those of the loader.
+	Code    string `json:"code,omitempty"`
 	Message string `json:"message"`
 }
 

@@ -25,6 +25,7 @@ type Result struct {
 	Test    string   `json:"test"`
 	File    string   `json:"file"`
 	Line    int      `json:"line"`
+	Column  int      `json:"column,omitempty"`
 	OK      bool     `json:"ok"`
 	Message string   `json:"message,omitempty"`
 	Alerts  []string `json:"alerts,omitempty"` // titles

@@ -1,0 +1,99 @@
+package detect
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vagus-hub/vagus/services/detect/internal/author/report"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+)
+
+func nearest(written string, names []string) string { return lang.DidYouMean(written, names) }
+
+// output is how check and test print.
+type output struct {
+	format string
+	strict bool
+	watch  bool
+}
+
+func (o *output) flags(c *cobra.Command) {
+	c.Flags().StringVar(&o.format, "format", "text", "text, json, github (annotations), junit (XML) or sarif")
+	c.Flags().BoolVar(&o.watch, "watch", false, "run again whenever a file changes; Ctrl-C ends it")
+}
+
+func (a *author) checkCommand() *cobra.Command {
+	var o output
+	c := &cobra.Command{
+		Use: "check [PATH…]", Short: "Check rule files or folders (default: the built-in rules)", SilenceUsage: true,
+		Long: "Checks rules with the code that loads them, and says for each problem where it is and what to do.\n" +
+			"Errors end with exit code 1; warnings only with --strict.",
+		Example: "  vagus rules check rules\n  vagus rules check rules/ai-gateway/key-shared.yml --watch\n  vagus rules check rules --format github   # in a workflow\n  vagus rules check rules --format sarif > rules.sarif",
+	}
+	o.flags(c)
+	c.Flags().BoolVar(&o.strict, "strict", false, "warnings count as errors")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return a.watched(c, o, args, func(w io.Writer) error { return a.check(w, o, args) })
+	}
+	return c
+}
+
+func (a *author) check(w io.Writer, o output, args []string) error {
+	if a.json {
+		o.format = "json"
+	}
+	if err := report.Known(o.format); err != nil {
+		return err
+	}
+	rules, problems, err := a.load(args)
+	if err != nil {
+		return err
+	}
+	if o.format == "json" {
+		out := struct {
+			Rules    int            `json:"rules"`
+			Problems []rule.Problem `json:"problems"`
+		}{len(rules), append([]rule.Problem{}, problems...)}
+		if err := a.print(w, out); err != nil {
+			return err
+		}
+	} else {
+		rw := report.Writer{Suite: "vagus rules check", Source: a.source}
+		if err := rw.Write(w, o.format, checkCases(rules, problems)); err != nil {
+			return err
+		}
+		if o.format == "text" {
+			fmt.Fprintf(w, "%d rules are good, %d problems\n", len(rules), len(problems))
+		}
+	}
+	if rule.Failed(problems) || o.strict && len(problems) > 0 {
+		return errProblems
+	}
+	return nil
+}
+
+// checkCases has a case for every problem, and one for every rule without any.
+func checkCases(rules []*rule.Rule, problems []rule.Problem) []report.Case {
+	var out []report.Case
+	bad := map[string]bool{}
+	for _, p := range problems {
+		bad[p.File] = true
+		c := report.Case{File: p.File, Line: p.Line, Column: p.Column, Name: "check", Code: p.Code, Severity: report.Error, Message: p.Message}
+		if p.Warning {
+			c.Severity = report.Warning
+		}
+		if c.Code == "" {
+			c.Code = "rule"
+		}
+		out = append(out, c)
+	}
+	for _, r := range rules {
+		if !bad[r.File] {
+			out = append(out, report.Case{File: r.File, Rule: r.ID, Name: "check"})
+		}
+	}
+	return out
+}

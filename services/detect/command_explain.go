@@ -1,0 +1,98 @@
+package detect
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vagus-hub/vagus/services/detect/internal/match"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/taxonomy"
+)
+
+func (a *author) explainCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "explain ID|PATH…", Short: "Show what the compiler makes of rules", SilenceUsage: true,
+		Example: "  vagus rules explain ai-gateway.prompt-injection-burst",
+	}
+	c.RunE = func(c *cobra.Command, args []string) error { return a.explain(c.OutOrStdout(), args) }
+	return c
+}
+
+// explained is what `rules explain` shows of a rule.
+type explained struct {
+	match.Plan
+	Title     string            `json:"title"`
+	Tags      map[string]string `json:"tags,omitempty"` // id → name
+	Correlate string            `json:"correlate,omitempty"`
+	Suppress  string            `json:"suppress"`
+}
+
+func (a *author) explain(w io.Writer, args []string) error {
+	rules, err := a.named(args)
+	if err != nil {
+		return fmt.Errorf("explain: %w", err)
+	}
+	out := []explained{}
+	for _, r := range rules {
+		out = append(out, explain(r))
+	}
+	if a.json {
+		return a.print(w, out)
+	}
+	for _, e := range out {
+		e.write(w)
+	}
+	return nil
+}
+
+func explain(r *rule.Rule) explained {
+	e := explained{Plan: match.Explain(r), Title: r.Title, Tags: map[string]string{}, Suppress: r.Alert.Suppress.String()}
+	for _, t := range r.Tags {
+		e.Tags[t] = taxonomy.Name(t)
+	}
+	if c := r.Correlate; c != nil {
+		e.Correlate = fmt.Sprintf("%s of at least %d within %s", c.Type, c.Threshold, c.Timespan)
+	}
+	return e
+}
+
+func (e explained) write(w io.Writer) {
+	or := func(list []string, none string) string {
+		if len(list) == 0 {
+			return none
+		}
+		return strings.Join(list, ", ")
+	}
+	fmt.Fprintf(w, "%s  %s\n", e.Rule, e.Title)
+	fmt.Fprintf(w, "  reads       families %s; classes %s; products %s\n", or(e.Families, "any"), or(e.Classes, "any"), or(e.Products, "any"))
+	if e.Always {
+		fmt.Fprintln(w, "  candidates  every event of these (no necessary literal)")
+	} else {
+		fmt.Fprintf(w, "  candidates  about 1 in %.0f events, those where one of these holds:\n", 1/max(e.Cost, 1e-9))
+		for i, l := range e.Literals {
+			if i == 20 {
+				fmt.Fprintf(w, "              … %d more\n", len(e.Literals)-i)
+				break
+			}
+			fmt.Fprintf(w, "              %s\n", l)
+		}
+	}
+	fmt.Fprintf(w, "  evaluated   by %s: %s\n", e.Evaluated, e.Tree)
+	if e.Correlate != "" {
+		fmt.Fprintf(w, "  correlates  %s\n", e.Correlate)
+	}
+	fmt.Fprintf(w, "  suppress    %s\n", e.Suppress)
+	tags := make([]string, 0, len(e.Tags))
+	for t := range e.Tags {
+		tags = append(tags, t)
+	}
+	slices.Sort(tags)
+	for _, t := range tags {
+		fmt.Fprintf(w, "  tag         %s %s\n", t, e.Tags[t])
+	}
+	fmt.Fprintln(w)
+}

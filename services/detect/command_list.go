@@ -1,0 +1,137 @@
+package detect
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+)
+
+// listed is a line of `rules list`.
+type listed struct {
+	ID       string   `json:"id"`
+	Title    string   `json:"title"`
+	Level    string   `json:"level"`
+	Status   string   `json:"status"`
+	Lane     string   `json:"lane"`
+	Tags     []string `json:"tags,omitempty"`
+	Families []string `json:"families,omitempty"`
+	Classes  []string `json:"classes,omitempty"`
+	Products []string `json:"products,omitempty"`
+	Tests    int      `json:"tests"`
+	Enabled  bool     `json:"enabled"`
+	File     string   `json:"file"`
+	// Blind has the silent sources, if the running hub gets nothing else that
+	// this rule could match.
+	Blind []string `json:"blind,omitempty"`
+}
+
+// filter chooses rules; empty lists take all.
+type filter struct {
+	tags, levels, lanes, statuses, sources []string
+}
+
+func (a *author) listCommand() *cobra.Command {
+	var f filter
+	c := &cobra.Command{
+		Use: "list [PATH…]", Short: "List rules (default: the built-in rules)", SilenceUsage: true,
+		Long:    "Lists rules. Filters of different kinds must all hold; of one kind, one value is enough.",
+		Example: "  vagus rules list --tag atlas.aml.t0051 --level high\n  vagus rules list --source nginx.access --lane enforce\n  vagus rules list rules --json | jq -r '.[].id'",
+	}
+	c.Flags().StringSliceVar(&f.tags, "tag", nil, "a tag or the beginning of one: atlas.aml.t0051, owasp")
+	c.Flags().StringSliceVar(&f.levels, "level", nil, "informational, low, medium, high, critical; medium+ means medium or above")
+	c.Flags().StringSliceVar(&f.lanes, "lane", nil, "hunt, alert or enforce")
+	c.Flags().StringSliceVar(&f.statuses, "status", nil, "experimental, test or stable")
+	c.Flags().StringSliceVar(&f.sources, "source", nil, "a product, class or family that the rule names: nginx.access, http_activity, ai")
+	c.RunE = func(c *cobra.Command, args []string) error { return a.list(c.OutOrStdout(), f, args) }
+	return c
+}
+
+func (a *author) list(w io.Writer, f filter, args []string) error {
+	rules, _, err := a.load(args)
+	if err != nil {
+		return err
+	}
+	blind := a.blind()
+	out := []listed{}
+	for _, r := range rules {
+		l := listed{ID: r.ID, Title: r.Title, Level: string(r.Level), Status: r.Status, Lane: string(r.Lane), Tags: r.Tags,
+			Products: r.Source.Products, Tests: len(r.Tests), Enabled: !r.Disabled, File: r.File, Blind: blind[r.ID]}
+		l.Classes, l.Families = classNames(r), familyNames(r)
+		if f.takes(l) {
+			out = append(out, l)
+		}
+	}
+	if a.json {
+		return a.print(w, out)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "ID\tLEVEL\tLANE\tSTATUS\tTESTS\tTITLE")
+	for _, l := range out {
+		if len(l.Blind) > 0 {
+			l.Title += "  (blind: " + strings.Join(l.Blind, ", ") + " silent)"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Level, l.Lane, l.Status, l.Tests, l.Title)
+	}
+	return tw.Flush()
+}
+
+func (f filter) takes(l listed) bool {
+	one := func(want []string, fits func(string) bool) bool {
+		return len(want) == 0 || slices.ContainsFunc(want, fits)
+	}
+	rank := func(level string) int { return finding.Level(level).SeverityID() }
+	return one(f.tags, func(t string) bool {
+		return slices.ContainsFunc(l.Tags, func(have string) bool { return have == t || strings.HasPrefix(have, t+".") })
+	}) && one(f.levels, func(v string) bool {
+		least, above := strings.CutSuffix(v, "+")
+		return v == l.Level || above && rank(least) > 0 && rank(l.Level) >= rank(least)
+	}) && one(f.lanes, func(v string) bool { return v == l.Lane }) &&
+		one(f.statuses, func(v string) bool { return v == l.Status }) &&
+		one(f.sources, func(v string) bool {
+			return slices.Contains(l.Products, v) || slices.Contains(l.Classes, v) || slices.Contains(l.Families, v)
+		})
+}
+
+func classNames(r *rule.Rule) []string {
+	var out []string
+	for _, uid := range r.Source.Classes {
+		if c, ok := event.ClassByUID(uid); ok {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+func familyNames(r *rule.Rule) []string {
+	var out []string
+	for i, name := range event.FamilyNames {
+		if r.Source.Families.Has(event.Family(i)) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// blind asks the running service; without one no rule is known to be blind.
+func (a *author) blind() map[string][]string {
+	if a.Health == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	h, err := a.Health(ctx)
+	if err != nil {
+		return nil
+	}
+	return h.Blind
+}

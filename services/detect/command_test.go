@@ -1,0 +1,116 @@
+package detect
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vagus-hub/vagus/services/internal/testkit"
+)
+
+// command runs `rules` and returns what it printed. Paths below dir read DIR.
+func command(t *testing.T, opts CommandOptions, dir string, args ...string) (string, error) {
+	t.Helper()
+	c := Command(opts)
+	var out bytes.Buffer
+	c.SetOut(&out)
+	c.SetErr(io.Discard)
+	c.SetArgs(args)
+	err := c.ExecuteContext(t.Context())
+	return strings.ReplaceAll(out.String(), filepath.ToSlash(dir), "DIR"), err
+}
+
+// write puts files, named by slash paths, into a new folder.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		p := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// golden compares an output with testdata/commands/<name>.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	testkit.Golden(t, "commands/"+name, []byte(got))
+}
+
+const goodRule = `id: web.refused-keys
+title: Many refused API keys from one client
+description: A client tries one key after another.
+level: medium
+status: test
+tags: [attack.t1110]
+source: {class: http_activity, product: nginx.access}
+when: http_response.code in [401, 403] and http_request.path startsWith "/v1/"
+correlate: {type: event_count, group_by: [src_endpoint.ip], timespan: 1m, condition: {gte: 3}}
+alert:
+  title: "{src_endpoint.ip} was refused {count} times"
+  entity: {type: ip, path: src_endpoint.ip}
+tests:
+  - name: three refusals within a minute
+    events: [{repeat: 3, after: 2s, src_endpoint.ip: 203.0.113.9, http_request.path: /v1/models, http_response.code: 401}]
+    expect: {alerts: 1, entity: 203.0.113.9}
+  - name: two refusals
+    events: [{repeat: 2, after: 2s, src_endpoint.ip: 203.0.113.9, http_request.path: /v1/models, http_response.code: 401}]
+    expect: {alerts: 0}
+`
+
+var badRule = strings.NewReplacer("web.refused-keys", "web.broken", "http_response.code in", "http_response.kode in",
+	"attack.t1110", "atlas.aml.t9051").Replace(goodRule)
+
+var wrongTest = strings.NewReplacer("web.refused-keys", "web.wrong-test", "alerts: 0", "alerts: 1").Replace(goodRule)
+
+func TestFormats(t *testing.T) {
+	dir := write(t, map[string]string{"web/refused-keys.yml": goodRule, "web/broken.yml": badRule, "web/wrong-test.yml": wrongTest})
+	for _, cmd := range []string{"check", "test"} {
+		for _, format := range []string{"text", "json", "github", "junit", "sarif"} {
+			t.Run(cmd+" "+format, func(t *testing.T) {
+				out, err := command(t, CommandOptions{}, dir, cmd, dir, "--format", format)
+				if err == nil {
+					t.Error("the broken rule is no error")
+				}
+				golden(t, cmd+"."+format, out)
+			})
+		}
+	}
+	if _, err := command(t, CommandOptions{}, dir, "check", dir, "--format", "html"); err == nil {
+		t.Error("an unknown format is taken")
+	}
+}
+
+func TestListFilters(t *testing.T) {
+	dir := write(t, map[string]string{"web/refused-keys.yml": goodRule})
+	for name, tc := range map[string]struct {
+		args []string
+		want int
+	}{
+		"all":          {nil, 1},
+		"tag":          {[]string{"--tag", "attack.t1110"}, 1},
+		"tag begins":   {[]string{"--tag", "attack"}, 1},
+		"other tag":    {[]string{"--tag", "attack.t11"}, 0},
+		"level":        {[]string{"--level", "low,medium"}, 1},
+		"level above":  {[]string{"--level", "low+"}, 1},
+		"level higher": {[]string{"--level", "high+"}, 0},
+		"lane":         {[]string{"--lane", "enforce"}, 0},
+		"source":       {[]string{"--source", "nginx.access", "--status", "test"}, 1},
+		"class":        {[]string{"--source", "http_activity"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := command(t, CommandOptions{}, dir, append([]string{"list", dir, "--json"}, tc.args...)...)
+			if err != nil || strings.Count(out, `"id"`) != tc.want {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
