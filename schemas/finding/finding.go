@@ -91,9 +91,11 @@ type Alert struct {
 	Version   string            `json:"version"`
 	Level     Level             `json:"level"`
 	Lane      Lane              `json:"lane"`
-	Title     string            `json:"title"`  // filled template
-	Reason    string            `json:"reason"` // why it fired, in one sentence with the numbers
-	Entity    Entity            `json:"entity"` // the subject
+	Title     string            `json:"title"`              // filled template
+	Reason    string            `json:"reason"`             // why it fired, in one sentence with the numbers
+	Entity    Entity            `json:"entity"`             // the subject
+	Entities  []Involved        `json:"entities,omitempty"` // everybody concerned, by role; the subject is not repeated
+	Risk      int               `json:"risk,omitempty"`     // 0 to 100: how soon somebody should look
 	Group     []Pair            `json:"group,omitempty"`
 	Fields    map[string]string `json:"fields,omitempty"` // facts of the last event, for playbooks and people
 	Tags      []string          `json:"tags,omitempty"`   // atlas.aml.t0051, attack.t1059, owasp.llm01-2025, nist.…
@@ -104,6 +106,8 @@ type Alert struct {
 	FirstSeen time.Time         `json:"first_seen"`
 	LastSeen  time.Time         `json:"last_seen"`
 	RaisedAt  time.Time         `json:"raised_at"`            // received time of the signal that crossed the threshold
+	Until     time.Time         `json:"until,omitzero"`       // it fires until then, in event time: further matches amend it
+	Muted     *Muted            `json:"muted,omitempty"`      // why nobody is told
 	EventUIDs []string          `json:"event_uids,omitempty"` // at most 100, the newest
 	Traceback string            `json:"traceback,omitempty"`
 }
@@ -114,6 +118,47 @@ type Entity struct {
 	Value string `json:"value"` // as in the event
 	Name  string `json:"name,omitempty"`
 }
+
+// Role says what an entity is to an alert.
+type Role string
+
+// The roles of entities.
+const (
+	Actor  Role = "actor"  // who did it
+	Target Role = "target" // what it was done to
+	Origin Role = "source" // where it came from
+)
+
+// Roles lists them.
+var Roles = [...]Role{Actor, Target, Origin}
+
+// Involved is an entity with its role.
+type Involved struct {
+	Role Role `json:"role"`
+	Entity
+}
+
+// What mutes alerts.
+const (
+	BySilence    = "silence"
+	ByInhibition = "inhibition"
+)
+
+// Muted says what keeps an alert from being told. The alert is stored all the
+// same. When it ends while the alert still fires, the last revision is
+// published once more as amended, with Ended set.
+type Muted struct {
+	By     string    `json:"by"`             // silence or inhibition
+	ID     string    `json:"id"`             // of the silence, or name of the inhibition
+	Reason string    `json:"reason"`         // comment and creator, or the alert that inhibits
+	Ended  time.Time `json:"ended,omitzero"` // when it was over
+}
+
+// Told says whether people and playbooks may know of the alert.
+func (a *Alert) Told() bool { return a.Muted == nil || !a.Muted.Ended.IsZero() }
+
+// Unmuted says whether this is the message that a muted alert is to be told now.
+func (a *Alert) Unmuted() bool { return a.Muted != nil && !a.Muted.Ended.IsZero() }
 
 // UID makes a deterministic 32-digit id from its parts.
 func UID(parts ...string) string {

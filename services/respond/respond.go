@@ -40,6 +40,7 @@ type Service struct {
 	health    *telemetry.Health
 	listener  net.Listener
 	stale     atomic.Int64 // alerts too old to act on
+	muted     atomic.Int64 // alerts that nobody is to be told of
 }
 
 // New checks the options, loads the content and binds the address; Run serves
@@ -265,6 +266,16 @@ func (s *Service) alert(ctx context.Context, p *parts, d *bus.Delivery) bus.Verd
 	if a.Lane == finding.Hunt {
 		return bus.Done() // stored only: nobody is to be bothered
 	}
+	if !a.Told() {
+		s.muted.Add(1)
+		return bus.Done()
+	}
+	if a.Unmuted() && a.Status == finding.Amended {
+		// Nobody has heard of it so far: to us it is new. An alert that was told
+		// before it was muted is in its incident and has its runs already, and
+		// both notice.
+		a.Status = finding.Raised
+	}
 	in, err := p.incidents.Add(ctx, a)
 	if err != nil {
 		return bus.Retry(err)
@@ -326,6 +337,7 @@ func (s *Service) observe(p *parts) {
 			m.Set("vagus_respond_"+name+"_total", "Playbook engine: "+name+" since the start.", float64(v))
 		}
 		m.Set("vagus_respond_stale_alerts_total", "Alerts that were too old to start playbooks.", float64(s.stale.Load()))
+		m.Set("vagus_respond_muted_alerts_total", "Alerts left alone because a silence or an inhibition mutes them.", float64(s.muted.Load()))
 		live := 0.0
 		if p.feed.Live() {
 			live = 1

@@ -380,6 +380,28 @@ func TestAlertsThatStartNothing(t *testing.T) {
 	}
 }
 
+// TestMutedAlerts: what is muted starts nothing and is in no incident, until it
+// is told.
+func TestMutedAlerts(t *testing.T) {
+	h := start(t, testkit.Bus(t), nil)
+	a := ipAlert("203.0.113.9")
+	a.Muted = &finding.Muted{By: finding.BySilence, ID: "s1", Reason: "a planned test"}
+	a = h.raise(a)
+	h.raise(ipAlert("203.0.113.10"))
+	testkit.Eventually(t, "the next alert is handled", func() bool { return h.asks("203.0.113.10") == 403 })
+	var incidents struct{ Incidents []run.Incident }
+	h.get("/v1/incidents?entity=ip:203.0.113.9", &incidents)
+	if h.asks("203.0.113.9") != 200 || len(incidents.Incidents) != 0 {
+		t.Errorf("a muted alert was acted on: %+v", incidents)
+	}
+	a.Status, a.Muted = finding.Amended, &finding.Muted{By: finding.BySilence, ID: "s1", Ended: time.Now()}
+	h.raise(a)
+	testkit.Eventually(t, "it is told", func() bool { return h.asks("203.0.113.9") == 403 })
+	if h.get("/v1/incidents?entity=ip:203.0.113.9", &incidents); len(incidents.Incidents) != 1 {
+		t.Errorf("%+v", incidents)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	b := testkit.Bus(t)
 	for name, tt := range map[string]struct {

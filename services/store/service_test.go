@@ -198,6 +198,15 @@ func TestEverythingArrives(t *testing.T) {
 		data, _ := json.Marshal(alert)
 		publish(t, b, subjects.Alerts("high"), fmt.Sprint("a", rev), data)
 	}
+	// What is muted, and told later with the same revision.
+	alert.UID, alert.Revision, alert.Risk, alert.Until = "a2", 1, 72, time.UnixMilli(epoch+1000)
+	alert.Entities = []finding.Involved{{Role: finding.Target, Entity: finding.Entity{Type: "host", Value: "gpu-1"}}}
+	alert.Muted = &finding.Muted{By: finding.BySilence, ID: "s1", Reason: "planned"}
+	for i := range 2 {
+		data, _ := json.Marshal(alert)
+		publish(t, b, subjects.Alerts("high"), fmt.Sprint("muted", i), data)
+		alert.Muted = &finding.Muted{By: finding.BySilence, ID: "s1", Reason: "planned", Ended: time.UnixMilli(epoch + 500)}
+	}
 	for i, tr := range []run.Transition{{Step: "", State: run.Started}, {Step: "block", State: run.Succeeded}, {Step: "", State: run.Succeeded}} {
 		tr.Run, tr.Seq, tr.At, tr.Playbook, tr.Detail = "run1", i+1, time.UnixMilli(epoch), "contain", map[string]string{"a": "b"}
 		data, _ := json.Marshal(tr)
@@ -219,7 +228,9 @@ func TestEverythingArrives(t *testing.T) {
 		"(SELECT count() FROM dead_letters WHERE stage = 'normalize')":                                                                    3,
 		"(SELECT count() FROM dead_letters WHERE stage = 'detect' AND raw = 'not a block')":                                               1,
 		"(SELECT count() FROM dead_letters WHERE stage = 'store' AND reason = 'malformed_message')":                                       1,
-		"(SELECT count() FROM alerts_log)":                                                                                                3,
+		"(SELECT count() FROM alerts_log)":                                                                                                5,
+		"(SELECT count() FROM alerts_log WHERE muted_by = 'silence' AND muted_id = 's1' AND muted_reason = 'planned' AND risk = 72 AND entities = ['target host gpu-1'] AND firing_until > first_seen)":                                              2,
+		"(SELECT count() FROM alerts FINAL WHERE muted_by = 'silence' AND unmuted_at > toDateTime64(0, 3))":                                                                                                                                          1,
 		"(SELECT count() FROM alerts FINAL WHERE revision = 3 AND status = 'amended' AND entity_value = '192.0.2.1' AND fields['k'] = 'v' AND `group`['src_endpoint.ip'] = '192.0.2.1' AND has(tags, 'atlas.aml.t0051') AND length(event_uids) = 2)": 1,
 		"(SELECT count() FROM run_steps)": 3,
 		"(SELECT count() FROM runs FINAL WHERE state = 'succeeded' AND seq = 3 AND detail['a'] = 'b')": 1,

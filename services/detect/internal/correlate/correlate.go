@@ -158,7 +158,7 @@ func (c *Correlator) raise(s *ruleState, g *group, window []seen, byValue bool, 
 		UID: finding.UID(r.ID, sig.GroupKey, window[0].uid.String()), Status: finding.Raised, Revision: 1,
 		Rule: r.ID, RuleTitle: r.Title, Version: r.Version, Level: r.Level, Lane: r.Lane, Tags: r.Tags,
 		Group: sig.Group, Count: int64(len(window)), Value: float64(len(window)), Threshold: float64(s.threshold()),
-		FirstSeen: at(window[0].time), LastSeen: at(last), RaisedAt: at(sig.Received), Traceback: sig.Traceback,
+		FirstSeen: at(window[0].time), LastSeen: at(last), RaisedAt: at(sig.Received), Until: at(ep.until), Traceback: sig.Traceback,
 	}
 	for _, e := range window {
 		ep.note(e.uid)
@@ -248,6 +248,7 @@ func (ep *episode) show(r *rule.Rule, sig *finding.Signal) {
 		}
 		a.Entity = finding.Entity{Type: r.Alert.EntityType, Value: v}
 	}
+	a.Entities, a.Risk = r.Involved(value), max(a.Risk, r.Risk(sig.Fields))
 	a.Title = r.Alert.Title.Fill(value)
 }
 

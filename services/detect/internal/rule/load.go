@@ -255,7 +255,7 @@ func (r *reader) alert(f field, c *Correlate, families event.Families) Alert {
 	if f.value == nil {
 		return a
 	}
-	m := r.mapping(f.value, "alert", "title!", "entity!", "fields", "suppress")
+	m := r.mapping(f.value, "alert", "title!", "entity!", "entities", "fields", "risk", "dedup", "suppress")
 	t, err := ParseTemplate(r.text(m["title"], "alert title"))
 	if err != nil {
 		r.error(m["title"].value, "alert title: %v", err)
@@ -272,6 +272,7 @@ func (r *reader) alert(f field, c *Correlate, families event.Families) Alert {
 		}
 	}
 	a.Fields = r.paths(m["fields"], "alert field", families)
+	r.management(&a, m, c, families)
 	a.Suppress = DefaultSuppress
 	if c != nil {
 		a.Suppress = max(a.Suppress, c.Timespan)

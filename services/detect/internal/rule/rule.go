@@ -69,6 +69,13 @@ type Alert struct {
 	// the namespace of a pod: the entity is then "scope/value". At most one.
 	EntityScope []event.ColumnID
 	Fields      []event.ColumnID
+	// Entities are the others concerned, by role; at most 8.
+	Entities []Entity
+	// Risk replaces the computed risk; 0: it is computed.
+	Risk int
+	// Dedup is what alerts of a rule without correlation are counted and
+	// suppressed by, instead of the entity.
+	Dedup []event.ColumnID
 	// Suppress is how long, in event time after an alert, further matches of
 	// the group amend it rather than raise another.
 	Suppress time.Duration
@@ -115,6 +122,9 @@ func (r *Rule) GroupBy() []event.ColumnID {
 	if r.Correlate != nil {
 		return r.Correlate.GroupBy
 	}
+	if len(r.Alert.Dedup) > 0 {
+		return r.Alert.Dedup
+	}
 	return append(slices.Clip(r.Alert.EntityScope), r.Alert.EntityPath)
 }
 
@@ -132,7 +142,12 @@ func (r *Rule) Shown() []event.ColumnID {
 	}
 	add(r.Alert.EntityPath)
 	add(r.Alert.EntityScope...)
+	for _, e := range r.Alert.Entities {
+		add(e.Path)
+		add(e.Scope...)
+	}
 	add(r.Alert.Fields...)
+	add(riskColumns...)
 	add(r.Alert.Title.columns()...)
 	return out
 }

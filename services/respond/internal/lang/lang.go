@@ -71,6 +71,7 @@ type Alert struct {
 	LastSeen  time.Time         `expr:"last_seen"`
 	RaisedAt  time.Time         `expr:"raised_at"`
 	EventUIDs []string          `expr:"event_uids"`
+	Risk      int               `expr:"risk"`
 }
 
 // Step is what later steps see of an earlier one.
@@ -97,7 +98,7 @@ func AlertOf(a finding.Alert) Alert {
 		UID: a.UID, Status: string(a.Status), Revision: a.Revision, Rule: a.Rule, RuleTitle: a.RuleTitle, Version: a.Version,
 		Level: string(a.Level), Severity: a.Level.SeverityID(), Lane: string(a.Lane), Title: a.Title, Reason: a.Reason,
 		Entity: Entity(a.Entity), Fields: a.Fields, Tags: a.Tags, Sources: a.Sources, Count: int(a.Count),
-		Value: a.Value, Threshold: a.Threshold, FirstSeen: a.FirstSeen, LastSeen: a.LastSeen, RaisedAt: a.RaisedAt, EventUIDs: a.EventUIDs,
+		Value: a.Value, Threshold: a.Threshold, FirstSeen: a.FirstSeen, LastSeen: a.LastSeen, RaisedAt: a.RaisedAt, EventUIDs: a.EventUIDs, Risk: a.Risk,
 	}
 	for _, p := range a.Group {
 		out.Group = append(out.Group, Pair(p))

@@ -193,6 +193,8 @@ var alertColumns = []string{
 	"group", native.Texts, "fields", native.Texts, "tags", native.Strings, "sources", native.Strings, "count", native.Int64,
 	"value", native.Float64, "threshold", native.Float64, "first_seen", native.Time, "last_seen", native.Time, "raised_at", native.Time,
 	"event_uids", native.Strings, "traceback", native.String, "stored_at", native.Time,
+	"risk", native.UInt8, "entities", native.Strings, "firing_until", native.Time,
+	"muted_by", native.String, "muted_id", native.String, "muted_reason", native.String, "unmuted_at", native.Time,
 }
 
 func buildAlert(b *batch, r bus.Record) error {
@@ -207,10 +209,19 @@ func buildAlert(b *batch, r bus.Record) error {
 	for _, p := range a.Group {
 		group[p.Path] = p.Value
 	}
+	var entities []string
+	for _, e := range a.Entities {
+		entities = append(entities, string(e.Role)+" "+e.Type+" "+e.Value)
+	}
+	var muted finding.Muted
+	if a.Muted != nil {
+		muted = *a.Muted
+	}
 	t := native.New(alertColumns...)
 	err := t.Add(a.UID, uint32(a.Revision), string(a.Status), a.Rule, a.RuleTitle, a.Version, string(a.Level), uint8(a.Level.SeverityID()), string(a.Lane),
 		a.Title, a.Reason, a.Entity.Type, a.Entity.Value, a.Entity.Name, group, a.Fields, a.Tags, a.Sources, a.Count, a.Value, a.Threshold,
-		a.FirstSeen, a.LastSeen, a.RaisedAt, a.EventUIDs, a.Traceback, r.Time)
+		a.FirstSeen, a.LastSeen, a.RaisedAt, a.EventUIDs, a.Traceback, r.Time,
+		uint8(min(max(a.Risk, 0), 100)), entities, a.Until, muted.By, muted.ID, muted.Reason, muted.Ended)
 	if err != nil {
 		return fmt.Errorf("read alert: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 var keys = map[string]struct{ key, time string }{
 	"raw":          {"event_uid", "received_at"},
 	"dead_letters": {"(event_uid, seq)", "received_at"},
-	"alerts_log":   {"(uid, revision, status)", "raised_at"},
+	"alerts_log":   {"(uid, revision, status, unmuted_at)", "raised_at"},
 	"run_steps":    {"(run, seq)", "at"},
 	"incidents":    {"(uid, revision)", "first_seen"},
 	"ledger":       {"(stage, source, seq)", "at"},

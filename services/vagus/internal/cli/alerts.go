@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -47,17 +48,26 @@ func alerts(ctx context.Context, b *bus.Bus, since time.Time) ([]finding.Alert, 
 }
 
 func (a *app) alertsCommand() *cobra.Command {
-	var asJSON bool
-	var level, rule string
+	var asJSON, withMuted bool
+	var level, rule, order string
 	var since time.Duration
-	var limit int
-	c := &cobra.Command{Use: "alerts [UID]", Short: "List alerts, or show one whole", Args: cobra.MaximumNArgs(1)}
+	var limit, minRisk int
+	c := &cobra.Command{
+		Use: "alerts [UID]", Short: "List alerts, or show one whole", Args: cobra.MaximumNArgs(1),
+		Example: "  vagus alerts --min-risk 70 --sort risk\n  vagus alerts --muted --since 168h   # also those that a silence or an inhibition mutes",
+	}
 	jsonFlag(c, &asJSON)
 	c.Flags().StringVar(&level, "level", "", "only this level and above: informational, low, medium, high, critical")
 	c.Flags().StringVar(&rule, "rule", "", "only rules whose id contains this")
 	c.Flags().DurationVar(&since, "since", 24*time.Hour, "how far back, by the time they were raised")
 	c.Flags().IntVar(&limit, "limit", 50, "how many at most")
+	c.Flags().IntVar(&minRisk, "min-risk", 0, "only those with this risk or more, 0 to 100")
+	c.Flags().StringVar(&order, "sort", "time", "time (newest first) or risk (highest first)")
+	c.Flags().BoolVar(&withMuted, "muted", false, "list muted alerts, too")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if order != "time" && order != "risk" {
+			return fmt.Errorf("alerts: cannot sort by %q: time or risk", order)
+		}
 		least := 0
 		if level != "" {
 			if least = finding.Level(level).SeverityID(); least == 0 {
@@ -77,9 +87,16 @@ func (a *app) alertsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		out := []finding.Alert{}
+		if order == "risk" {
+			slices.SortStableFunc(all, func(x, y finding.Alert) int { return y.Risk - x.Risk })
+		}
+		out, muted := []finding.Alert{}, 0
 		for _, al := range all {
-			if al.Level.SeverityID() < least || !strings.Contains(al.Rule, rule) || len(args) == 1 && !strings.HasPrefix(al.UID, args[0]) {
+			if al.Level.SeverityID() < least || al.Risk < minRisk || !strings.Contains(al.Rule, rule) || len(args) == 1 && !strings.HasPrefix(al.UID, args[0]) {
+				continue
+			}
+			if len(args) == 0 && !withMuted && !al.Told() {
+				muted++
 				continue
 			}
 			if out = append(out, al); len(out) == limit {
@@ -92,11 +109,21 @@ func (a *app) alertsCommand() *cobra.Command {
 		if asJSON || len(args) == 1 {
 			return printJSON(cmd.OutOrStdout(), out)
 		}
-		t := newTable(cmd.OutOrStdout(), "RAISED", "LEVEL", "COUNT", "ENTITY", "RULE", "REASON", "UID")
+		t := newTable(cmd.OutOrStdout(), "RAISED", "LEVEL", "RISK", "COUNT", "ENTITY", "RULE", "REASON", "UID")
 		for _, al := range out {
-			t.row(short(al.RaisedAt), al.Level, al.Count, cut(al.Entity.Type+":"+al.Entity.Value, 48), al.Rule, cut(al.Reason, 90), al.UID[:min(12, len(al.UID))])
+			reason := al.Reason
+			if !al.Told() {
+				reason = "muted by " + al.Muted.By + " " + al.Muted.ID + ": " + al.Muted.Reason
+			}
+			t.row(short(al.RaisedAt), al.Level, al.Risk, al.Count, cut(al.Entity.Type+":"+al.Entity.Value, 48), al.Rule, cut(reason, 90), al.UID[:min(12, len(al.UID))])
 		}
-		return t.flush()
+		if err := t.flush(); err != nil {
+			return err
+		}
+		if muted > 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d muted alerts are not listed (--muted lists them)\n", muted)
+		}
+		return nil
 	}
 	return c
 }
