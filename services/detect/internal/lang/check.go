@@ -21,6 +21,8 @@ import (
 type checker struct {
 	families event.Families
 	used     map[event.ColumnID]bool
+	keys     map[string]bool // of unmapped
+	anyText  bool            // event.text is read
 	vars     []string
 	loops    int // predicates around the node at hand
 	text     file.Source
@@ -153,6 +155,14 @@ func (c *checker) path(at ast.Node, path string) {
 		c.report(at, "$env is not available in rules: write the path of a field")
 		return
 	}
+	if path == anyTextPath {
+		c.anyText = true
+		return
+	}
+	if key, ok := strings.CutPrefix(path, unmappedDot); ok && key != "" {
+		c.used[event.Unmapped], c.keys[key] = true, true
+		return
+	}
 	col, ok := event.ByPath(path)
 	if base, _, found := strings.Cut(path, "."); !ok && found {
 		// scores.name is a look-up in a map.
@@ -208,6 +218,10 @@ func (c *checker) call(n *ast.CallNode) {
 		if len(n.Arguments) != 1 {
 			c.report(n, "exists takes one field")
 		}
+	case id.Value == "text":
+		if len(n.Arguments) != 1 {
+			c.report(n, "text takes one number")
+		}
 	default:
 		names := functionNames()
 		for _, b := range builtin.Builtins {
@@ -224,10 +238,21 @@ func (c *checker) textCall(n *ast.CallNode, f textFunc) {
 		return
 	}
 	for _, a := range n.Arguments[1:] {
-		if _, ok := constantTexts(a); !ok {
-			c.report(a, "%s compares with constant texts or lists of them", f.name)
+		if _, ok := constantTexts(a); !ok && (f.op == Wildcard || !isField(a)) {
+			c.report(a, "%s compares with constant texts, lists of them, or a field", f.name)
 		}
 	}
+}
+
+// isField says that an argument is written as a field.
+func isField(n ast.Node) bool {
+	path, ok := pathOf(n)
+	if !ok || path == anyTextPath {
+		return false
+	}
+	_, isKey := strings.CutPrefix(path, unmappedDot)
+	col, isCol := event.ByPath(path)
+	return isKey || isCol && col.Kind.Text()
 }
 
 func (c *checker) cidrCall(n *ast.CallNode) {

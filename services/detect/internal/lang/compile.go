@@ -3,8 +3,11 @@ package lang
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -17,8 +20,9 @@ import (
 // The budgets of one expression. Evaluation time follows from them: patterns
 // run in linear time and every text column is cut to a bounded size.
 const (
-	MaxSource  = 1 << 20 // bytes
-	MaxNodes   = 50_000
+	MaxSource  = 4 << 20 // bytes
+	MaxNodes   = 250_000 // a list of 100,000 values and something around it
+	MaxDepth   = 100     // brackets within brackets
 	MaxPattern = 4 << 10 // bytes of one regular expression
 	vmMemory   = 100_000 // elements that one evaluation in the VM may create
 )
@@ -49,8 +53,14 @@ type Expr struct {
 	// Lowered is false if Root has an Opaque node: then only the virtual
 	// machine decides, and Root serves for the literals.
 	Lowered bool
-	// Columns are the columns that the expression reads, in order of id.
+	// Columns are the columns that the expression reads, in order of id; with
+	// AnyText all that event.text stands for.
 	Columns []event.ColumnID
+	// Keys are the keys of unmapped that it reads, sorted; unmapped is then
+	// among the columns.
+	Keys []string
+	// AnyText says that it reads event.text.
+	AnyText bool
 
 	// The program is made at first use: most rules are lowered, and thousands
 	// of syntax trees would only keep the garbage collector busy.
@@ -65,6 +75,7 @@ var environment = sync.OnceValue(func() map[string]any {
 		c := &event.Columns[i]
 		env[c.Name] = Zero(c.Kind)
 	}
+	env[EnvKeys], env[EnvText] = map[string]string{}, []string{}
 	return env
 })
 
@@ -92,7 +103,10 @@ func Compile(source string, families event.Families) (*Expr, error) {
 	if len(source) > MaxSource {
 		return nil, Problems{{1, 1, fmt.Sprintf("expression has %d bytes, at most %d are allowed", len(source), MaxSource)}}
 	}
-	c := checker{families: families, used: map[event.ColumnID]bool{}}
+	if p := tooDeep(source); p != nil {
+		return nil, p
+	}
+	c := checker{families: families, used: map[event.ColumnID]bool{}, keys: map[string]bool{}}
 	c.source(source)
 	if len(c.problems) > 0 {
 		return nil, c.problems
@@ -112,10 +126,11 @@ func Compile(source string, families event.Families) (*Expr, error) {
 		return nil, Problems{{1, 1, p}}
 	}
 	for id := range event.Columns {
-		if c.used[event.ColumnID(id)] {
+		if c.used[event.ColumnID(id)] || c.anyText && (InText(event.ColumnID(id)) || id == int(event.Unmapped)) && event.Columns[id].Families&families != 0 {
 			e.Columns = append(e.Columns, event.ColumnID(id))
 		}
 	}
+	e.Keys, e.AnyText = slices.Sorted(maps.Keys(c.keys)), c.anyText
 	return e, nil
 }
 
@@ -164,6 +179,14 @@ func (flatten) Visit(node *ast.Node) {
 		return
 	}
 	if path, ok := pathOf(*node); ok {
+		if key, ok := keyOf(path); ok {
+			ast.Patch(node, &ast.MemberNode{Node: &ast.IdentifierNode{Value: EnvKeys}, Property: &ast.StringNode{Value: key}})
+			return
+		}
+		if path == anyTextPath {
+			ast.Patch(node, &ast.IdentifierNode{Value: EnvText})
+			return
+		}
 		if col, ok := event.ByPath(path); ok {
 			ast.Patch(node, &ast.IdentifierNode{Value: col.Name})
 		}
@@ -193,21 +216,52 @@ func contradiction(n *Node) string {
 	if n.Op != And {
 		return ""
 	}
-	allowed := map[event.ColumnID]map[string]bool{}
+	allowed := map[Field]map[string]bool{}
 	for _, k := range n.Kids {
-		if k.Op != Eq || k.Neg || event.Columns[k.Col].Kind == event.KindKeywords {
+		if k.Op != Eq || k.Neg || k.list() {
 			continue
 		}
 		now := map[string]bool{}
 		for _, l := range k.Lits {
-			if l = Fold(l); allowed[k.Col] == nil || allowed[k.Col][l] {
+			if l = Fold(l); allowed[k.Field] == nil || allowed[k.Field][l] {
 				now[l] = true
 			}
 		}
 		if len(now) == 0 {
-			return fmt.Sprintf("condition can never be true: %s cannot equal two values at once", event.Columns[k.Col].Path)
+			return fmt.Sprintf("condition can never be true: %s cannot equal two values at once", k.Path())
 		}
-		allowed[k.Col] = now
+		allowed[k.Field] = now
 	}
 	return ""
+}
+
+// tooDeep looks for brackets nested so deeply that parsers, which recurse,
+// would need very much stack. Texts are skipped; where one is malformed the
+// parser will say so.
+func tooDeep(source string) Problems {
+	depth, line, start := 0, 1, 0
+	quote := byte(0)
+	for i := 0; i < len(source); i++ {
+		c := source[i]
+		if c == '\n' {
+			line, start = line+1, i+1
+		}
+		switch {
+		case quote != 0:
+			if c == '\\' && quote != '`' {
+				i++
+			} else if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'' || c == '`':
+			quote = c
+		case c == '(' || c == '[' || c == '{':
+			if depth++; depth > MaxDepth {
+				return Problems{{line, utf8.RuneCountInString(source[start:i]) + 1, fmt.Sprintf("brackets are nested more than %d deep", MaxDepth)}}
+			}
+		case c == ')' || c == ']' || c == '}':
+			depth--
+		}
+	}
+	return nil
 }

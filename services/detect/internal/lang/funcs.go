@@ -3,9 +3,12 @@ package lang
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/expr-lang/expr"
+
+	"github.com/vagus-hub/vagus/schemas/event"
 )
 
 // textFunc is a function (x, v…) that holds if the relation holds between x
@@ -30,7 +33,11 @@ var textFuncs = []textFunc{
 	{"contains_all", Contains, false, true, strings.Contains},
 	{"startsWith_any", Prefix, false, false, strings.HasPrefix},
 	{"endsWith_any", Suffix, false, false, strings.HasSuffix},
+	{"wildcard", Wildcard, false, false, wildcard},
+	{"iwildcard", Wildcard, true, false, wildcard},
 }
+
+func wildcard(x, v string) bool { return ParsePattern(v).Match(x) }
 
 func textFuncByName(name string) (textFunc, bool) {
 	for _, f := range textFuncs {
@@ -44,7 +51,7 @@ func textFuncByName(name string) (textFunc, bool) {
 // functionNames lists what rules may call besides the builtins that stay
 // enabled; it serves suggestions.
 func functionNames() []string {
-	out := []string{"exists", "cidr"}
+	out := []string{"exists", "cidr", "text"}
 	for _, f := range textFuncs {
 		out = append(out, f.name)
 	}
@@ -67,6 +74,7 @@ func functionOptions() []expr.Option {
 	return append(out,
 		expr.Function("exists", existsFunc, new(func(any) bool)),
 		expr.Function("cidr", cidrFunc, new(func(string, ...string) bool)),
+		expr.Function("text", textOf, new(func(int) string), new(func(float64) string), new(func(bool) string)),
 	)
 }
 
@@ -163,4 +171,37 @@ func cidrFunc(args ...any) (any, error) {
 		}
 	}
 	return false, nil
+}
+
+// textOf is a number or truth value as text; "" for zero, which is how absence
+// reads.
+func textOf(args ...any) (any, error) {
+	switch x := args[0].(type) {
+	case int:
+		return string(AppendNumber(nil, float64(x), int64(x), event.KindU64)), nil
+	case float64:
+		return string(AppendNumber(nil, x, 0, event.KindF64)), nil
+	case bool:
+		if x {
+			return "true", nil
+		}
+		return "", nil
+	}
+	return "", fmt.Errorf("text: argument is %T, want a number or a truth value", args[0])
+}
+
+// AppendNumber appends what text(x) gives for a value of a kind.
+func AppendNumber(dst []byte, f float64, i int64, k event.Kind) []byte {
+	switch {
+	case k == event.KindF32 || k == event.KindF64:
+		if f == 0 {
+			return dst
+		}
+		return strconv.AppendFloat(dst, f, 'g', -1, 64)
+	case i == 0:
+		return dst
+	case k == event.KindBool:
+		return append(dst, "true"...)
+	}
+	return strconv.AppendInt(dst, i, 10)
 }

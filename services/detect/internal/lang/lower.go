@@ -15,9 +15,9 @@ import (
 // lowering turns expr's checked tree into ours. What it does not know becomes
 // an Opaque node, so it can never change an expression's meaning.
 type lowering struct {
-	list    event.ColumnID // the column that # stands for
-	inside  bool           // within any(list, …)
-	refused bool           // … something that does not distribute over "any"
+	list    Field // what # is an element of
+	inside  bool  // within any(list, …)
+	refused bool  // … something that does not distribute over "any"
 }
 
 func (l *lowering) node(n ast.Node, neg bool) *Node {
@@ -36,8 +36,8 @@ func (l *lowering) node(n ast.Node, neg bool) *Node {
 			return negate(out, neg)
 		}
 	case *ast.IdentifierNode:
-		if col, ok := column(n); ok && col.Kind == event.KindBool {
-			return negate(&Node{Op: Num, Col: col.ID, Cmp: EQ, Nums: []float64{1}}, neg)
+		if f, ok := fieldOf(n); ok && f.Kind() == event.KindBool {
+			return negate(&Node{Op: Num, Field: f, Cmp: EQ, Nums: []float64{1}}, neg)
 		}
 	case *ast.CallNode:
 		if out := l.call(n); out != nil {
@@ -109,28 +109,47 @@ func negate(n *Node, neg bool) *Node {
 	return &out
 }
 
-// column is the column that an operand reads.
-func column(n ast.Node) (*event.Column, bool) {
-	if c, ok := n.(*ast.ChainNode); ok {
-		n = c.Node
+// fieldOf is the field that an operand reads.
+func fieldOf(n ast.Node) (Field, bool) {
+	switch n := n.(type) {
+	case *ast.ChainNode:
+		return fieldOf(n.Node)
+	case *ast.IdentifierNode:
+		if n.Value == EnvText {
+			return AnyText, true
+		}
+		col, ok := event.ByName(n.Value)
+		if !ok {
+			return Field{}, false
+		}
+		return Field{Col: col.ID}, true
+	case *ast.MemberNode:
+		base, isName := n.Node.(*ast.IdentifierNode)
+		key, isText := n.Property.(*ast.StringNode)
+		if isName && isText && base.Value == EnvKeys {
+			return UnmappedKey(key.Value), true
+		}
+	case *ast.CallNode:
+		if id, ok := n.Callee.(*ast.IdentifierNode); ok && id.Value == "text" && len(n.Arguments) == 1 {
+			if f, ok := fieldOf(n.Arguments[0]); ok && f.View == Plain && (f.Kind().Number() || f.Kind() == event.KindBool) {
+				f.View = AsText
+				return f, true
+			}
+		}
 	}
-	id, ok := n.(*ast.IdentifierNode)
-	if !ok {
-		return nil, false
-	}
-	return event.ByName(id.Value)
+	return Field{}, false
 }
 
-// operand is column, with # read as an element of the list at hand.
-func (l *lowering) operand(n ast.Node) (*event.Column, bool) {
+// operand is fieldOf, with # read as an element of the list at hand.
+func (l *lowering) operand(n ast.Node) (Field, bool) {
 	if p, ok := n.(*ast.PointerNode); ok && l.inside && p.Name == "" {
-		return &event.Columns[l.list], true
+		return l.list, true
 	}
-	col, ok := column(n)
+	f, ok := fieldOf(n)
 	if ok && l.inside {
 		l.refused = true
 	}
-	return col, ok
+	return f, ok
 }
 
 var flipped = map[string]string{"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -143,8 +162,8 @@ func (l *lowering) compare(n *ast.BinaryNode) *Node {
 	right, also := l.operand(n.Right)
 	switch {
 	case ok && also:
-		if single(left) && single(right) && (n.Operator == "==" || n.Operator == "!=") {
-			return &Node{Op: FieldEq, Col: left.ID, Col2: right.ID, Neg: n.Operator == "!="}
+		if left.single() && right.single() {
+			return fieldAtom(left, n.Operator, right)
 		}
 	case ok:
 		return atom(left, n.Operator, n.Right, l.inside)
@@ -156,11 +175,27 @@ func (l *lowering) compare(n *ast.BinaryNode) *Node {
 	return nil
 }
 
-// single says that rules see one text.
-func single(c *event.Column) bool { return c.Kind.Text() }
+// fieldAtom compares the texts of two fields.
+func fieldAtom(left Field, operator string, right Field) *Node {
+	n := &Node{Op: FieldEq, Field: left, Other: right, Rel: Eq}
+	switch operator {
+	case "==":
+	case "!=":
+		n.Neg = true
+	case "contains":
+		n.Rel = Contains
+	case "startsWith":
+		n.Rel = Prefix
+	case "endsWith":
+		n.Rel = Suffix
+	default:
+		return nil
+	}
+	return n
+}
 
-func atom(col *event.Column, operator string, value ast.Node, element bool) *Node {
-	if single(col) || element && col.Kind == event.KindKeywords {
+func atom(f Field, operator string, value ast.Node, element bool) *Node {
+	if f.single() || element && f.list() {
 		s, ok := value.(*ast.StringNode)
 		if !ok {
 			return nil
@@ -168,26 +203,26 @@ func atom(col *event.Column, operator string, value ast.Node, element bool) *Nod
 		lits := []string{s.Value}
 		switch operator {
 		case "==":
-			return textAtom(col, Eq, lits, false)
+			return textAtom(f, Eq, lits, false)
 		case "!=":
 			if !element {
-				return negate(textAtom(col, Eq, lits, false), true)
+				return negate(textAtom(f, Eq, lits, false), true)
 			}
 		case "contains":
-			return textAtom(col, Contains, lits, false)
+			return textAtom(f, Contains, lits, false)
 		case "startsWith":
-			return textAtom(col, Prefix, lits, false)
+			return textAtom(f, Prefix, lits, false)
 		case "endsWith":
-			return textAtom(col, Suffix, lits, false)
+			return textAtom(f, Suffix, lits, false)
 		case "matches":
 			if re, err := regexp.Compile(s.Value); err == nil {
-				return &Node{Op: Match, Col: col.ID, Re: re}
+				return &Node{Op: Match, Field: f, Re: re}
 			}
 		}
 		return nil
 	}
-	if b, ok := value.(*ast.BoolNode); ok && col.Kind == event.KindBool {
-		n := &Node{Op: Num, Col: col.ID, Cmp: EQ, Nums: []float64{1}}
+	if b, ok := value.(*ast.BoolNode); ok && f.Kind() == event.KindBool {
+		n := &Node{Op: Num, Field: f, Cmp: EQ, Nums: []float64{1}}
 		switch operator {
 		case "==":
 			return negate(n, !b.Value)
@@ -197,10 +232,10 @@ func atom(col *event.Column, operator string, value ast.Node, element bool) *Nod
 		return nil
 	}
 	v, ok := number(value)
-	if !ok || !col.Kind.Number() {
+	if !ok || !f.Kind().Number() {
 		return nil
 	}
-	n := &Node{Op: Num, Col: col.ID, Nums: []float64{v}}
+	n := &Node{Op: Num, Field: f, Nums: []float64{v}}
 	switch operator {
 	case "==", "!=":
 		n.Cmp, n.Neg = EQ, operator == "!="
@@ -220,45 +255,45 @@ func atom(col *event.Column, operator string, value ast.Node, element bool) *Nod
 
 // textAtom also decides what the empty literal means: every text contains it,
 // but a list needs an element to.
-func textAtom(col *event.Column, op Op, lits []string, fold bool) *Node {
+func textAtom(f Field, op Op, lits []string, fold bool) *Node {
 	own := make([]string, len(lits))
 	for i, s := range lits {
 		if own[i] = s; fold {
 			own[i] = Fold(s)
 		}
-		if s == "" && op != Eq {
-			if single(col) {
+		if s == "" && op != Eq && op != Wildcard {
+			if f.single() {
 				return constant(true)
 			}
-			return &Node{Op: Exists, Col: col.ID}
+			return &Node{Op: Exists, Field: f}
 		}
 	}
 	if len(own) == 0 {
 		return constant(false)
 	}
-	return &Node{Op: op, Col: col.ID, Lits: own, Fold: fold}
+	return &Node{Op: op, Field: f, Lits: own, Fold: fold}
 }
 
 func (l *lowering) in(n *ast.BinaryNode) *Node {
-	if col, ok := l.operand(n.Left); ok {
-		if single(col) || l.inside && col.Kind == event.KindKeywords {
+	if f, ok := l.operand(n.Left); ok {
+		if f.single() || l.inside && f.list() {
 			if lits, ok := constantTexts(n.Right); ok {
-				return textAtom(col, Eq, lits, false)
+				return textAtom(f, Eq, lits, false)
 			}
 			return nil
 		}
-		if nums, ok := numbers(n.Right); ok && col.Kind.Number() {
+		if nums, ok := numbers(n.Right); ok && f.Kind().Number() {
 			if len(nums) == 0 {
 				return constant(false)
 			}
-			return &Node{Op: Num, Col: col.ID, Cmp: EQ, Nums: nums}
+			return &Node{Op: Num, Field: f, Cmp: EQ, Nums: nums}
 		}
 		return nil
 	}
-	col, ok := l.operand(n.Right)
+	f, ok := l.operand(n.Right)
 	s, text := n.Left.(*ast.StringNode)
-	if ok && text && !l.inside && col.Kind == event.KindKeywords {
-		return textAtom(col, Eq, []string{s.Value}, false)
+	if ok && text && !l.inside && f.list() {
+		return textAtom(f, Eq, []string{s.Value}, false)
 	}
 	return nil
 }
@@ -268,49 +303,76 @@ func (l *lowering) call(n *ast.CallNode) *Node {
 	if !ok || len(n.Arguments) == 0 {
 		return nil
 	}
-	col, ok := l.operand(n.Arguments[0])
+	f, ok := l.operand(n.Arguments[0])
 	if !ok {
 		return nil
 	}
 	if id.Value == "exists" {
-		if l.inside || col.Kind == event.KindScores {
+		if l.inside || f.Kind() == event.KindScores {
 			return nil
 		}
-		return &Node{Op: Exists, Col: col.ID}
+		return &Node{Op: Exists, Field: f}
 	}
 	if id.Value == "cidr" {
-		return cidrAtom(col, n.Arguments[1:])
+		return cidrAtom(f, n.Arguments[1:])
 	}
-	f, known := textFuncByName(id.Value)
-	if !known || !single(col) && col.Kind != event.KindKeywords {
+	fn, known := textFuncByName(id.Value)
+	if !known || !f.single() && !f.list() {
 		return nil
 	}
 	var lits []string
+	var kids []*Node
 	for _, a := range n.Arguments[1:] {
 		more, ok := constantTexts(a)
 		if !ok {
-			return nil
+			other, isField := l.operand(a)
+			if !isField || !f.single() || !other.single() || fn.op == Wildcard {
+				return nil
+			}
+			kids = append(kids, &Node{Op: FieldEq, Field: f, Other: other, Rel: fn.op, Fold: fn.fold})
 		}
 		lits = append(lits, more...)
 	}
-	if !f.every {
-		return textAtom(col, f.op, lits, f.fold)
+	if !fn.every {
+		if len(kids) == 0 {
+			return fn.atom(f, lits)
+		}
+		return join(Or, append(kids, fn.atom(f, lits)))
 	}
 	if l.inside {
 		return nil
 	}
-	kids := make([]*Node, len(lits))
-	for i, s := range lits {
-		kids[i] = textAtom(col, f.op, []string{s}, f.fold)
+	for _, s := range lits {
+		kids = append(kids, fn.atom(f, []string{s}))
 	}
 	return join(And, kids)
 }
 
-func cidrAtom(col *event.Column, args []ast.Node) *Node {
-	if !single(col) {
+// atom makes the atom for one of the literals. Patterns that are plain
+// relations become these.
+func (t textFunc) atom(f Field, lits []string) *Node {
+	if t.op != Wildcard {
+		return textAtom(f, t.op, lits, t.fold)
+	}
+	if len(lits) == 0 {
+		return constant(false)
+	}
+	kids := make([]*Node, len(lits))
+	for i, s := range lits {
+		if op, text, ok := ParsePattern(s).simple(); ok {
+			kids[i] = textAtom(f, op, []string{text}, t.fold)
+		} else {
+			kids[i] = textAtom(f, Wildcard, []string{s}, t.fold)
+		}
+	}
+	return join(Or, kids)
+}
+
+func cidrAtom(f Field, args []ast.Node) *Node {
+	if !f.single() {
 		return nil
 	}
-	n := &Node{Op: In, Col: col.ID}
+	n := &Node{Op: In, Field: f}
 	for _, a := range args {
 		s, ok := a.(*ast.StringNode)
 		if !ok {
@@ -331,12 +393,12 @@ func (l *lowering) any(n *ast.BuiltinNode) *Node {
 	if n.Name != "any" || len(n.Arguments) != 2 || l.inside {
 		return nil
 	}
-	col, ok := column(n.Arguments[0])
+	f, ok := fieldOf(n.Arguments[0])
 	pred, isPred := n.Arguments[1].(*ast.PredicateNode)
-	if !ok || !isPred || col.Kind != event.KindKeywords {
+	if !ok || !isPred || !f.list() {
 		return nil
 	}
-	sub := lowering{list: col.ID, inside: true}
+	sub := lowering{list: f, inside: true}
 	out := sub.node(pred.Node, false)
 	out.Walk(func(k *Node) { sub.refused = sub.refused || k.Neg || k.Op == Const || k.Op == In })
 	if sub.refused {

@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
-
-	"github.com/vagus-hub/vagus/schemas/event"
 )
 
 // Op is the operation of a node.
@@ -25,12 +23,13 @@ const (
 	Match              // text matches Re
 	In                 // address lies in one of Nets
 	Num                // number compared with one of Nums by Cmp
-	FieldEq            // the texts of two columns are equal
+	FieldEq            // the texts of two fields stand in the relation Rel
 	Exists             // the column has a value
+	Wildcard           // text fits one of Lits, patterns with * and ?
 	Opaque             // something only the virtual machine evaluates
 )
 
-var opNames = [...]string{"const", "and", "or", "eq", "contains", "prefix", "suffix", "match", "cidr", "num", "field_eq", "exists", "opaque"}
+var opNames = [...]string{"const", "and", "or", "eq", "contains", "prefix", "suffix", "match", "cidr", "num", "field_eq", "exists", "wildcard", "opaque"}
 
 // Cmp is how numbers are compared.
 type Cmp uint8
@@ -52,15 +51,16 @@ type Node struct {
 	Op   Op
 	Neg  bool
 	Fold bool // ASCII letters compare without case
-	Col  event.ColumnID
-	Col2 event.ColumnID
-	Lits []string // folded if Fold
-	Re   *regexp.Regexp
-	Nets []netip.Prefix
-	Cmp  Cmp
-	Nums []float64
-	Kids []*Node
-	Text string // source of Opaque
+	Field
+	Other Field    // FieldEq: the second text
+	Rel   Op       // FieldEq: Eq, Contains, Prefix or Suffix
+	Lits  []string // folded if Fold
+	Re    *regexp.Regexp
+	Nets  []netip.Prefix
+	Cmp   Cmp
+	Nums  []float64
+	Kids  []*Node
+	Text  string // source of Opaque
 }
 
 // String writes the tree for people (`rules explain`).
@@ -89,7 +89,7 @@ func (n *Node) write(b *strings.Builder) {
 	if n.Neg {
 		b.WriteString("not ")
 	}
-	path := event.Columns[n.Col].Path
+	path := n.Path()
 	name := opNames[n.Op]
 	if n.Fold {
 		name = "i" + name
@@ -100,7 +100,15 @@ func (n *Node) write(b *strings.Builder) {
 	case Exists:
 		fmt.Fprintf(b, "exists(%s)", path)
 	case FieldEq:
-		fmt.Fprintf(b, "%s == %s", path, event.Columns[n.Col2].Path)
+		if n.Rel == Eq && !n.Fold {
+			fmt.Fprintf(b, "%s == %s", path, n.Other.Path())
+			return
+		}
+		name = opNames[n.Rel]
+		if n.Fold {
+			name = "i" + name
+		}
+		fmt.Fprintf(b, "%s %s %s", path, name, n.Other.Path())
 	case Match:
 		fmt.Fprintf(b, "%s matches %q", path, n.Re.String())
 	case In:
@@ -150,9 +158,9 @@ func join(op Op, kids []*Node) *Node {
 }
 
 type mergeKey struct {
-	op   Op
-	fold bool
-	col  event.ColumnID
+	op    Op
+	fold  bool
+	field Field
 }
 
 // merge unites "x op a or x op b" (and, by De Morgan, the negated "and").
@@ -160,11 +168,11 @@ func merge(op Op, kids []*Node) []*Node {
 	seen := map[mergeKey]*Node{}
 	out := kids[:0]
 	for _, k := range kids {
-		if k.Op < Eq || k.Op > Suffix || k.Neg != (op == And) {
+		if k.Op < Eq || k.Op > Suffix && k.Op != Wildcard || k.Neg != (op == And) {
 			out = append(out, k)
 			continue
 		}
-		key := mergeKey{k.Op, k.Fold, k.Col}
+		key := mergeKey{k.Op, k.Fold, k.Field}
 		if first := seen[key]; first != nil {
 			first.Lits = append(first.Lits, k.Lits...)
 			continue

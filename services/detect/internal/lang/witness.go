@@ -34,7 +34,7 @@ func (k LitKind) String() string { return litNames[k] }
 // Literal is one fact that the index can look up.
 type Literal struct {
 	Kind LitKind
-	Col  event.ColumnID
+	Field
 	Text string // folded
 	Cmp  Cmp
 	Num  float64
@@ -92,19 +92,28 @@ func atomWitness(n *Node) (Witness, bool) {
 					lits = nil
 					break
 				}
-				lits = append(lits, Literal{Kind: kind, Col: n.Col, Text: Fold(s)})
+				lits = append(lits, Literal{Kind: kind, Field: n.Field, Text: Fold(s)})
+			}
+		case Wildcard:
+			for _, s := range n.Lits {
+				kind, text, ok := ParsePattern(s).literal()
+				if !ok {
+					lits = nil
+					break
+				}
+				lits = append(lits, Literal{Kind: kind, Field: n.Field, Text: Fold(text)})
 			}
 		case Match:
 			for _, s := range n.Guard() {
-				lits = append(lits, Literal{Kind: LitContains, Col: n.Col, Text: s})
+				lits = append(lits, Literal{Kind: LitContains, Field: n.Field, Text: s})
 			}
 		case In:
 			for _, p := range n.Nets {
-				lits = append(lits, Literal{Kind: LitNet, Col: n.Col, Net: p})
+				lits = append(lits, Literal{Kind: LitNet, Field: n.Field, Net: p})
 			}
 		case Num:
 			for _, v := range n.Nums {
-				lits = append(lits, Literal{Kind: LitNum, Col: n.Col, Cmp: n.Cmp, Num: v})
+				lits = append(lits, Literal{Kind: LitNum, Field: n.Field, Cmp: n.Cmp, Num: v})
 				if n.Cmp.Holds(0, v) {
 					lits = nil
 					break
@@ -113,10 +122,10 @@ func atomWitness(n *Node) (Witness, bool) {
 		}
 	}
 	if len(lits) == 0 {
-		if n.absent() {
+		if n.absent() || n.View == Anywhere {
 			return Witness{}, false
 		}
-		lits = []Literal{{Kind: LitPresent, Col: n.Col}}
+		lits = []Literal{{Kind: LitPresent, Field: n.Field}}
 	}
 	w := Witness{Literals: lits}
 	for _, l := range lits {
@@ -128,11 +137,15 @@ func atomWitness(n *Node) (Witness, bool) {
 // absent is the atom's value on an event without the column.
 func (n *Node) absent() bool {
 	v := false
-	list := event.Columns[n.Col].Kind == event.KindKeywords
+	list := n.Kind() == event.KindKeywords
 	switch n.Op {
 	case Eq:
 		for _, s := range n.Lits {
 			v = v || s == "" && !list
+		}
+	case Wildcard:
+		for _, s := range n.Lits {
+			v = v || !list && ParsePattern(s).Match("")
 		}
 	case Match:
 		v = !list && n.Re.MatchString("")
@@ -185,9 +198,9 @@ func (l Literal) cost() float64 {
 	switch l.Kind {
 	case LitEq:
 		switch {
-		case few[l.Col]:
+		case l.View == Plain && few[l.Col]:
 			return 0.1
-		case programs[l.Col]:
+		case l.View == Plain && programs[l.Col]:
 			return 0.02
 		}
 		return 0.002
@@ -204,7 +217,7 @@ func (l Literal) cost() float64 {
 		switch {
 		case len(l.Text) < 4:
 			c = 0.1
-		case programs[l.Col]:
+		case l.View == Plain && programs[l.Col]:
 			c = 0.02
 		default:
 			c = 0.004
@@ -328,7 +341,7 @@ func strange(r rune) bool { return r >= 0x80 || r|0x20 == 's' || r|0x20 == 'k' }
 
 // String writes the literal for people.
 func (l Literal) String() string {
-	path := event.Columns[l.Col].Path
+	path := l.Path()
 	switch l.Kind {
 	case LitNum:
 		return fmt.Sprintf("%s %s %v", path, cmpNames[l.Cmp], l.Num)

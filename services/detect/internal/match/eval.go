@@ -1,7 +1,6 @@
 package match
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,11 +14,12 @@ import (
 // scope is what predicates read: one row of one block, with buffers for folded
 // texts. One goroutine owns it.
 type scope struct {
-	block *block.Block
-	row   int
-	cols  [event.NumColumns]*block.Column
-	folds [event.NumColumns]folded
-	stamp uint64 // differs for every row of every block
+	block  *block.Block
+	row    int
+	fields *fields
+	cols   []*block.Column // by slot
+	folds  []folded        // by slot
+	stamp  uint64          // differs for every row of every block
 
 	machine lang.Machine
 	env     map[string]any
@@ -31,10 +31,17 @@ type folded struct {
 	text  []byte
 }
 
+// open starts on a block, whose columns of the virtual fields must be filled.
 func (s *scope) open(b *block.Block) {
 	s.block = b
-	for id := range s.cols {
+	if n := s.fields.count(); len(s.cols) < n {
+		s.cols, s.folds = make([]*block.Column, n), make([]folded, n)
+	}
+	for id := range event.NumColumns {
 		s.cols[id] = b.Column(event.ColumnID(id))
+	}
+	for i := range s.fields.virtual {
+		s.cols[event.NumColumns+i] = s.fields.virtual[i].col
 	}
 	s.stamp++
 }
@@ -45,7 +52,7 @@ func (s *scope) seek(row int) {
 }
 
 // text is what rules see of a text column.
-func (s *scope) text(id event.ColumnID) string {
+func (s *scope) text(id slot) string {
 	c := s.cols[id]
 	if c == nil {
 		return ""
@@ -53,7 +60,7 @@ func (s *scope) text(id event.ColumnID) string {
 	return c.Text(s.row)
 }
 
-func (s *scope) fold(id event.ColumnID) string {
+func (s *scope) fold(id slot) string {
 	f := &s.folds[id]
 	if f.stamp != s.stamp {
 		f.text = lang.AppendFold(f.text[:0], s.text(id))
@@ -70,7 +77,7 @@ type predicate func(s *scope) bool
 // compile turns a lowered tree into closures. Conjunctions and disjunctions
 // try the cheap parts first; that cannot change the result, since no predicate
 // fails. Opaque nodes do not occur (see Expr.Lowered).
-func compile(n *lang.Node) predicate {
+func (x *fields) compile(n *lang.Node) predicate {
 	switch n.Op {
 	case lang.Const:
 		v := !n.Neg
@@ -80,7 +87,7 @@ func compile(n *lang.Node) predicate {
 		slices.SortStableFunc(kids, func(a, b *lang.Node) int { return price(a) - price(b) })
 		preds := make([]predicate, len(kids))
 		for i, k := range kids {
-			preds[i] = compile(k)
+			preds[i] = x.compile(k)
 		}
 		if n.Op == lang.And {
 			return func(s *scope) bool {
@@ -101,7 +108,7 @@ func compile(n *lang.Node) predicate {
 			return false
 		}
 	}
-	p := compileAtom(n)
+	p := x.compileAtom(n)
 	if n.Neg {
 		return func(s *scope) bool { return !p(s) }
 	}
@@ -122,6 +129,8 @@ func price(n *lang.Node) int {
 		return 2 + len(n.Lits)/8
 	case lang.In:
 		return 4
+	case lang.Wildcard:
+		return 20 + 10*len(n.Lits)
 	case lang.Contains:
 		return 5 + 3*len(n.Lits)
 	case lang.Match:
@@ -132,47 +141,112 @@ func price(n *lang.Node) int {
 	return sum
 }
 
-func compileAtom(n *lang.Node) predicate {
-	col := n.Col
+func (x *fields) compileAtom(n *lang.Node) predicate {
+	if n.View == lang.Anywhere {
+		return x.compileAnywhere(n)
+	}
+	col := x.slot(n.Field)
 	switch n.Op {
 	case lang.Exists:
 		return func(s *scope) bool { c := s.cols[col]; return c != nil && !c.Absent(s.row) }
 	case lang.FieldEq:
-		other := n.Col2
-		return func(s *scope) bool { return s.text(col) == s.text(other) }
+		other, rel := x.slot(n.Other), relation(n.Rel)
+		if n.Fold {
+			return func(s *scope) bool { return rel(s.fold(col), s.fold(other)) }
+		}
+		return func(s *scope) bool { return rel(s.text(col), s.text(other)) }
 	case lang.In:
 		nets := n.Nets
 		return func(s *scope) bool { return within(s, col, nets) }
 	case lang.Num:
-		return compileNum(n)
+		return compileNum(n, col)
 	}
 	test := compileText(n)
-	if event.Columns[col].Kind == event.KindKeywords {
+	if n.Kind() == event.KindKeywords {
 		return func(s *scope) bool {
 			c := s.cols[col]
-			if c == nil {
-				return false
-			}
-			dict, keys := c.Dict(), c.ListKeys()
-			for from, to := c.List(s.row); from < to; from++ {
-				v := dict.At(int(keys[from]))
-				if n.Fold {
-					v = lang.Fold(v)
-				}
-				if test(v) {
-					return true
-				}
-			}
-			return false
+			return c != nil && oneOf(c, s.row, n.Fold, test)
 		}
 	}
 	if n.Fold {
 		return func(s *scope) bool { return test(s.fold(col)) }
 	}
 	if n.Op == lang.Match {
-		return compileMatch(n, test)
+		return compileMatch(n, col, test)
 	}
 	return func(s *scope) bool { return test(s.text(col)) }
+}
+
+// oneOf tests the elements of a list.
+func oneOf(c *block.Column, row int, fold bool, test func(string) bool) bool {
+	dict, keys := c.Dict(), c.ListKeys()
+	for from, to := c.List(row); from < to; from++ {
+		v := dict.At(int(keys[from]))
+		if fold {
+			v = lang.Fold(v)
+		}
+		if test(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// compileAnywhere tests every text of the event.
+func (x *fields) compileAnywhere(n *lang.Node) predicate {
+	values := x.values()
+	if n.Op == lang.Exists {
+		return func(s *scope) bool { return s.anyText(values, false, func(string) bool { return true }) }
+	}
+	test := compileText(n)
+	if n.Op == lang.Match {
+		if guards := guardsOf(n); len(guards) > 0 {
+			exact := test
+			test = func(v string) bool { return guarded(lang.Fold(v), guards) && exact(v) }
+		}
+	}
+	return func(s *scope) bool { return s.anyText(values, n.Fold, test) }
+}
+
+// anyText tests the texts of event.text that are not empty.
+func (s *scope) anyText(values slot, fold bool, test func(string) bool) bool {
+	some := func(v string) bool { return v != "" && test(v) }
+	for _, id := range textColumns {
+		c := s.cols[id]
+		if c == nil {
+			continue
+		}
+		if c.Kind() == event.KindKeywords {
+			if oneOf(c, s.row, fold, some) {
+				return true
+			}
+			continue
+		}
+		v := ""
+		if fold {
+			v = s.fold(slot(id))
+		} else {
+			v = c.Text(s.row)
+		}
+		if some(v) {
+			return true
+		}
+	}
+	c := s.cols[values]
+	return c != nil && oneOf(c, s.row, fold, some)
+}
+
+// relation is the relation of two texts that an operation stands for.
+func relation(op lang.Op) func(x, v string) bool {
+	switch op {
+	case lang.Contains:
+		return strings.Contains
+	case lang.Prefix:
+		return strings.HasPrefix
+	case lang.Suffix:
+		return strings.HasSuffix
+	}
+	return func(x, v string) bool { return x == v }
 }
 
 // compileText returns the test of one value, folded if the atom is.
@@ -185,17 +259,19 @@ func compileText(n *lang.Node) func(v string) bool {
 		}
 		return func(v string) bool { _, ok := set[v]; return ok }
 	}
-	rel := func(v, l string) bool { return v == l }
 	switch n.Op {
 	case lang.Match:
 		return n.Re.MatchString
-	case lang.Contains:
-		rel = strings.Contains
-	case lang.Prefix:
-		rel = strings.HasPrefix
-	case lang.Suffix:
-		rel = strings.HasSuffix
+	case lang.Wildcard:
+		patterns := make([]lang.Pattern, len(lits))
+		for i, l := range lits {
+			patterns[i] = lang.ParsePattern(l)
+		}
+		return func(v string) bool {
+			return slices.ContainsFunc(patterns, func(p lang.Pattern) bool { return p.Match(v) })
+		}
 	}
+	rel := relation(n.Op)
 	if len(lits) == 1 {
 		l := lits[0]
 		return func(v string) bool { return rel(v, l) }
@@ -215,26 +291,32 @@ const maxGuard = 24
 
 // compileMatch runs the pattern only if the texts that it needs are there:
 // Go's regexp costs microseconds, most of all without case.
-func compileMatch(n *lang.Node, test func(string) bool) predicate {
-	col := n.Col
+func compileMatch(n *lang.Node, col slot, test func(string) bool) predicate {
+	guards := guardsOf(n)
+	if len(guards) == 0 {
+		return func(s *scope) bool { return test(s.text(col)) }
+	}
+	return func(s *scope) bool { return guarded(s.fold(col), guards) && test(s.text(col)) }
+}
+
+func guardsOf(n *lang.Node) [][]string {
 	var guards [][]string
 	for _, g := range n.Guards() {
 		if len(g) <= maxGuard {
 			guards = append(guards, g)
 		}
 	}
-	if len(guards) == 0 {
-		return func(s *scope) bool { return test(s.text(col)) }
-	}
-	return func(s *scope) bool {
-		v := s.fold(col)
-		for _, set := range guards {
-			if !containsAny(v, set) {
-				return false
-			}
+	return guards
+}
+
+// guarded says that a folded text holds one text of each set.
+func guarded(v string, guards [][]string) bool {
+	for _, set := range guards {
+		if !containsAny(v, set) {
+			return false
 		}
-		return test(s.text(col))
 	}
+	return true
 }
 
 // containsAny looks for one text after the other: the vector search of package
@@ -248,8 +330,8 @@ func containsAny(v string, texts []string) bool {
 	return false
 }
 
-func compileNum(n *lang.Node) predicate {
-	col, cmp, nums := n.Col, n.Cmp, n.Nums
+func compileNum(n *lang.Node, col slot) predicate {
+	cmp, nums := n.Cmp, n.Nums
 	absent := false
 	for _, x := range nums {
 		absent = absent || cmp.Holds(0, x)
@@ -269,7 +351,7 @@ func compileNum(n *lang.Node) predicate {
 	}
 }
 
-func within(s *scope, col event.ColumnID, nets []netip.Prefix) bool {
+func within(s *scope, col slot, nets []netip.Prefix) bool {
 	c := s.cols[col]
 	if c == nil {
 		return false
@@ -286,45 +368,4 @@ func within(s *scope, col event.ColumnID, nets []netip.Prefix) bool {
 		}
 	}
 	return false
-}
-
-// FillEnv sets the columns of an expression in an environment for the virtual
-// machine. Texts are copied, since an environment may outlive its block.
-func FillEnv(env map[string]any, b *block.Block, row int, columns []event.ColumnID) {
-	for _, id := range columns {
-		col := &event.Columns[id]
-		c := b.Column(id)
-		if c == nil {
-			env[col.Name] = lang.Zero(col.Kind)
-			continue
-		}
-		switch k := col.Kind; {
-		case k.Text():
-			env[col.Name] = strings.Clone(c.Text(row))
-		case k == event.KindF32 || k == event.KindF64:
-			env[col.Name] = c.Float(row)
-		case k.Number():
-			env[col.Name] = int(c.Int(row))
-		case k == event.KindBool:
-			env[col.Name] = c.Int(row) != 0
-		case k == event.KindKeywords:
-			env[col.Name] = Texts(c, row)
-		default:
-			scores := map[string]float64{}
-			for i, to := c.List(row); i < to; i++ {
-				scores[string(bytes.Clone(c.Dict().Bytes(int(c.ListKeys()[i]))))] = c.Score(i)
-			}
-			env[col.Name] = scores
-		}
-	}
-}
-
-// Texts copies the list in a row of a keywords column.
-func Texts(c *block.Column, row int) []string {
-	from, to := c.List(row)
-	out := make([]string, 0, to-from)
-	for ; from < to; from++ {
-		out = append(out, strings.Clone(c.Dict().At(int(c.ListKeys()[from]))))
-	}
-	return out
 }

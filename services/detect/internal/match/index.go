@@ -17,9 +17,9 @@ import (
 // candidates. A value is scanned once per block however many rows hold it, and
 // remembered across blocks.
 type index struct {
-	cols  [event.NumColumns]*columnIndex
-	order []event.ColumnID // columns that have an index
-	sets  []candidates     // interned; 0 is empty
+	cols  []*columnIndex // by slot
+	order []slot         // those that have an index
+	sets  []candidates   // interned; 0 is empty
 	ids   map[string]uint32
 	cache []cached
 	seed  uint64
@@ -102,22 +102,31 @@ func newIndex(route []uint64) *index {
 }
 
 // build makes the index of rule i from witnesses[i], which may be empty.
-func (x *index) build(witnesses []lang.Witness) {
-	var cols [event.NumColumns]*literals
+func (x *index) build(witnesses []lang.Witness, f *fields) {
+	cols := make([]*literals, f.count())
 	for i, w := range witnesses {
 		for _, l := range w.Literals {
-			c := cols[l.Col]
-			if c == nil {
-				c = &literals{text: map[string]*literal{}, nums: map[numKey]*numLit{}, nets: map[netip.Prefix]*netLit{}}
-				cols[l.Col] = c
+			add := func(id slot) {
+				c := cols[id]
+				if c == nil {
+					c = &literals{text: map[string]*literal{}, nums: map[numKey]*numLit{}, nets: map[netip.Prefix]*netLit{}}
+					cols[id] = c
+				}
+				c.add(l, int32(i))
 			}
-			c.add(l, int32(i))
+			add(f.slot(l.Field))
+			if l.View == lang.Anywhere { // that slot has the values of unmapped
+				for _, id := range textColumns {
+					add(slot(id))
+				}
+			}
 		}
 	}
+	x.cols = make([]*columnIndex, len(cols))
 	for id, c := range cols {
 		if c != nil {
 			x.cols[id] = c.index()
-			x.order = append(x.order, event.ColumnID(id))
+			x.order = append(x.order, slot(id))
 		}
 	}
 }
@@ -210,7 +219,7 @@ func (x *index) trim() {
 }
 
 // lookup returns the candidates of a text or address of a column.
-func (x *index) lookup(id event.ColumnID, c *columnIndex, v []byte, kind event.Kind) uint32 {
+func (x *index) lookup(id slot, c *columnIndex, v []byte, kind event.Kind) uint32 {
 	x.stats.Values++
 	h := xxh3.Hash128Seed(v, x.seed+uint64(id))
 	e := &x.cache[h.Lo%cacheSize]

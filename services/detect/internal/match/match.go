@@ -22,6 +22,7 @@ type Matcher struct {
 	bits   uint64  // routing bits of always
 	scope  scope
 	router router
+	fields *fields
 	index  *index
 	seen   []uint64 // by rule: the row stamp it was last evaluated for
 	active []active
@@ -38,7 +39,8 @@ type active struct {
 
 // New compiles rules; disabled ones are left out.
 func New(rules []*rule.Rule) *Matcher {
-	m := &Matcher{}
+	m := &Matcher{fields: newFields()}
+	m.scope.fields = m.fields
 	var witnesses []lang.Witness
 	var route []uint64
 	for _, r := range rules {
@@ -53,10 +55,14 @@ func New(rules []*rule.Rule) *Matcher {
 		}
 		witnesses = append(witnesses, w)
 		route = append(route, bit)
-		m.rules = append(m.rules, newCompiled(r))
+		m.fields.add(r.When, bit)
+		for _, e := range r.Exceptions {
+			m.fields.add(e.When, bit)
+		}
+		m.rules = append(m.rules, m.fields.rule(r))
 	}
 	m.index = newIndex(route)
-	m.index.build(witnesses)
+	m.index.build(witnesses, m.fields)
 	m.seen = make([]uint64, len(m.rules))
 	return m
 }
@@ -84,8 +90,9 @@ func (m *Matcher) Match(b *block.Block, emit func(r *rule.Rule, row int)) {
 	if union == 0 {
 		return
 	}
-	m.prepare(b, rows)
+	m.fields.fill(b, rows)
 	m.scope.open(b)
+	m.prepare(b, rows)
 	always := m.bits&union != 0
 	for row, route := range rows {
 		if !m.hits[row] && !(always && m.bits&route != 0) {
@@ -160,7 +167,7 @@ func (m *Matcher) prepare(b *block.Block, rows []uint64) {
 	m.hits = m.hits[:len(rows)]
 	clear(m.hits)
 	for _, id := range m.index.order {
-		col := b.Column(id)
+		col := m.scope.cols[id]
 		if col == nil {
 			continue
 		}
@@ -190,7 +197,7 @@ func (x *columnIndex) scratch(n int) []uint32 {
 }
 
 // prepareDict scans the dictionary, then marks rows by their keys alone.
-func (m *Matcher) prepareDict(id event.ColumnID, x *columnIndex, col *block.Column, rows []uint64) {
+func (m *Matcher) prepareDict(id slot, x *columnIndex, col *block.Column, rows []uint64) {
 	dict, kind := col.Dict(), col.Kind()
 	sets := x.scratch(dict.Len())
 	some := uint32(0)

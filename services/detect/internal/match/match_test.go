@@ -1,6 +1,7 @@
 package match
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -22,7 +23,7 @@ func naive(t testing.TB, rules []*rule.Rule, b *block.Block) []string {
 	t.Helper()
 	var out []string
 	var vm lang.Machine
-	var s scope
+	s := scope{fields: newFields()}
 	s.open(b)
 	for row := range b.Rows() {
 		s.seek(row)
@@ -32,7 +33,7 @@ func naive(t testing.TB, rules []*rule.Rule, b *block.Block) []string {
 				continue
 			}
 			env := map[string]any{}
-			FillEnv(env, b, row, r.When.Columns)
+			FillEnv(env, b, row, r.When)
 			ok, err := vm.Eval(r.When, env)
 			if err == nil && ok {
 				out = append(out, fmt.Sprintf("%d %s", row, r.ID))
@@ -86,6 +87,19 @@ func list(r *rand.Rand) string {
 
 var patterns = []string{`(?i)powershell`, `(?i)sk`, `^a`, `exe$`, `[a-z]+`, `ignore (all )?previous`, `(?i)(adm|foo).*`, `\d+\.\d+`, `(?i)KELVIN|k`, `é|É`, `(?i)élan`, `^$`, `a{2,}`, `�`}
 
+// field is a text that rules read: a column, a key of unmapped, a number.
+func field(r *rand.Rand) string {
+	switch r.IntN(6) {
+	case 0:
+		return pick(r, []string{`unmapped.Key`, `unmapped["Some Key"]`, `unmapped.a.b`, "unmapped.number"})
+	case 1:
+		return pick(r, []string{"text(http_response.code)", "text(ai.cost)", "text(ai.stream)"})
+	}
+	return event.Columns[pick(r, textCols)].Path
+}
+
+var globs = []string{"*", "a*", "*admin*1", "c?d.exe", "*\\\\System32\\\\*.EXE", "?lan", "ign*pre?ious*", "", "A?*", "*?", "a\\*", "*k*\\?"}
+
 func expression(r *rand.Rand, depth int) string {
 	if depth > 0 {
 		switch r.IntN(5) {
@@ -97,10 +111,10 @@ func expression(r *rand.Rand, depth int) string {
 			return "not (" + expression(r, depth-1) + ")"
 		}
 	}
-	text := event.Columns[pick(r, textCols)].Path
-	listCol := event.Columns[pick(r, listCols)].Path
+	text := field(r)
+	listCol := pick(r, []string{event.Columns[pick(r, listCols)].Path, "event.text"})
 	num := event.Columns[pick(r, numCols)].Path
-	switch r.IntN(15) {
+	switch r.IntN(19) {
 	case 0, 1:
 		return text + pick(r, []string{" == ", " != ", " contains ", " startsWith ", " endsWith "}) + quote(word(r))
 	case 2:
@@ -123,12 +137,18 @@ func expression(r *rand.Rand, depth int) string {
 	case 11:
 		return pick(r, []string{"ai.stream", "not ai.stream", "ai.stream == false", "ai.stream != true"})
 	case 12:
-		return text + pick(r, []string{" == ", " != "}) + event.Columns[pick(r, textCols)].Path
+		return text + pick(r, []string{" == ", " != ", " contains ", " startsWith ", " endsWith "}) + field(r)
+	case 14:
+		return fmt.Sprintf("%s(%s, %s, %s)", pick(r, []string{"ieq", "icontains", "istartsWith", "endsWith_any", "contains_all"}), text, quote(word(r)), event.Columns[pick(r, textCols)].Path)
+	case 15, 16:
+		return fmt.Sprintf("%s(%s, %s, %s)", pick(r, []string{"wildcard", "iwildcard"}), pick(r, []string{text, listCol}), quote(pick(r, globs)), quote(pick(r, globs)))
+	case 17:
+		return fmt.Sprintf("any(event.text, # matches %s)", quote(pick(r, patterns)))
 	case 13:
 		return "exists(" + pick(r, []string{text, listCol, num}) + ")"
 	}
 	return pick(r, []string{`len(` + text + `) > 3`, `scores["a"] > 0.5`, `lower(` + text + `) == "admin"`, text + `?.foo == nil`, `any(` + listCol + `, # contains "a" and # contains "b")`,
-		`all(` + listCol + `, # != "a")`, `(` + text + ` contains "a" ? true : ` + num + ` > 1)`})
+		`all(` + listCol + `, # != "a")`, `len(unmapped.Key) > 2`, `len(event.text) > 5`, `(` + text + ` contains "a" ? true : ` + num + ` > 1)`})
 }
 
 func randomRules(r *rand.Rand, n int) []*rule.Rule {
@@ -154,6 +174,24 @@ func randomRules(r *rand.Rand, n int) []*rule.Rule {
 		out = append(out, x)
 	}
 	return out
+}
+
+// unmapped is mostly a flat object, sometimes a damaged one.
+func unmapped(r *rand.Rand) string {
+	var parts []string
+	for range r.IntN(5) {
+		value := pick(r, []string{"1", "-2.50", "true", "null", `["admin",1]`, `{"x":"foo, }"}`, `"a\u0062\"c"`, `"\ud83d\ude00\/"`, `"k\\"`, ""})
+		if value == "" {
+			encoded, _ := json.Marshal(word(r))
+			value = string(encoded)
+		}
+		parts = append(parts, pick(r, []string{`"Key"`, `"Some Key"`, `"a.b"`, `"number"`, `"K\u0065y"`, `"other"`})+":"+value)
+	}
+	s := "{" + strings.Join(parts, ",") + "}"
+	if r.IntN(8) == 0 {
+		s = s[:r.IntN(len(s))]
+	}
+	return s
 }
 
 func randomBlock(t testing.TB, r *rand.Rand, rows int) *block.Block {
@@ -187,6 +225,9 @@ func randomBlock(t testing.TB, r *rand.Rand, rows int) *block.Block {
 		}
 		if r.IntN(3) == 0 {
 			b.AppendScore(event.Scores, pick(r, []string{"a", "b"}), r.Float64())
+		}
+		if r.IntN(2) == 0 {
+			b.SetString(event.Unmapped, unmapped(r))
 		}
 		b.EndRow()
 	}

@@ -30,9 +30,9 @@ type evaluator struct {
 	expr *lang.Expr // for the virtual machine
 }
 
-func newEvaluator(e *lang.Expr) evaluator {
+func (x *fields) evaluator(e *lang.Expr) evaluator {
 	if e.Lowered {
-		return evaluator{pred: compile(e.Root), expr: e}
+		return evaluator{pred: x.compile(e.Root), expr: e}
 	}
 	return evaluator{expr: e}
 }
@@ -46,18 +46,18 @@ func (v *evaluator) eval(s *scope) (bool, error) {
 	if s.env == nil {
 		s.env = map[string]any{}
 	}
-	FillEnv(s.env, s.block, s.row, v.expr.Columns)
+	FillEnv(s.env, s.block, s.row, v.expr)
 	return s.machine.Eval(v.expr, s.env)
 }
 
-func newCompiled(r *rule.Rule) compiled {
-	c := compiled{rule: r, when: newEvaluator(r.When), products: r.Source.Products, classes: r.Source.Classes}
+func (x *fields) rule(r *rule.Rule) compiled {
+	c := compiled{rule: r, when: x.evaluator(r.When), products: r.Source.Products, classes: r.Source.Classes}
 	for _, e := range r.Exceptions {
-		x := exception{when: newEvaluator(e.When)}
+		ex := exception{when: x.evaluator(e.When)}
 		if !e.Expires.IsZero() {
-			x.expires = e.Expires.UnixMilli()
+			ex.expires = e.Expires.UnixMilli()
 		}
-		c.exceptions = append(c.exceptions, x)
+		c.exceptions = append(c.exceptions, ex)
 	}
 	return c
 }
