@@ -242,7 +242,7 @@ func randomBlock(t testing.TB, r *rand.Rand, rows int) *block.Block {
 // the events, the matches are those of the virtual machine.
 func TestIndexEqualsNaive(t *testing.T) {
 	matches := 0
-	for seed := range uint64(300) {
+	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		rules := randomRules(r, 40+int(seed%10/9)*60)
 		m := New(rules)
