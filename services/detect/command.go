@@ -42,8 +42,23 @@ type author struct {
 	json bool
 }
 
-// load reads the paths, or the built-in rules if there are none.
+// load reads the paths, or the built-in rules if there are none, and links
+// what they say of one another and of the built-in rules.
 func (a *author) load(paths []string) ([]*rule.Rule, []rule.Problem, error) {
+	rules, problems, err := a.read(paths)
+	if err != nil {
+		return nil, nil, err
+	}
+	var known []*rule.Rule
+	if len(paths) > 0 && a.Content != nil {
+		if known, _, err = a.read(nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	return rules, append(problems, rule.Link(rules, known...)...), nil
+}
+
+func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 	if len(paths) == 0 {
 		if a.Content == nil {
 			return nil, nil, errors.New("rules: no path given and no built-in rules")

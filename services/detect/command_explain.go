@@ -37,7 +37,7 @@ func (a *author) explain(w io.Writer, args []string) error {
 		return fmt.Errorf("explain: %w", err)
 	}
 	out := []explained{}
-	for _, r := range rules {
+	for _, r := range rule.Matched(rules) {
 		out = append(out, explain(r))
 	}
 	if a.json {
@@ -55,7 +55,7 @@ func explain(r *rule.Rule) explained {
 		e.Tags[t] = taxonomy.Name(t)
 	}
 	if c := r.Correlate; c != nil {
-		e.Correlate = fmt.Sprintf("%s of at least %d within %s", c.Type, c.Threshold, c.Timespan)
+		e.Correlate = c.String()
 	}
 	return e
 }

@@ -87,10 +87,11 @@ type Service struct {
 type generation struct {
 	rules   []*rule.Rule
 	matcher *match.Matcher
+	feeds   *rule.Feeds
 }
 
 type counters struct {
-	blocks, events, matches, signals, capped, thinned, failed, missed, badSignals, lostAlerts, checkpoints atomic.Uint64
+	blocks, events, matches, signals, capped, failed, missed, badSignals, lostAlerts, checkpoints atomic.Uint64
 }
 
 // New loads the rules. A rule with errors is logged and left out; New fails
@@ -161,7 +162,7 @@ func (s *Service) Reload() error {
 
 // install compiles a set aside and swaps it in between blocks.
 func (s *Service) install(loaded *set) {
-	g := &generation{rules: loaded.rules, matcher: match.New(loaded.rules)}
+	g := &generation{rules: loaded.rules, matcher: match.New(rule.Matched(loaded.rules)), feeds: rule.NewFeeds(loaded.rules)}
 	s.set = loaded
 	s.matcher.Store(g)
 	s.corrMu.Lock()
@@ -214,7 +215,6 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	set("matches_total", "rule matches", c.matches.Load())
 	set("signals_total", "rule matches published", c.signals.Load())
 	set("signals_capped_total", "rule matches beyond the bound of a group and block", c.capped.Load())
-	set("signals_thinned_total", "matches of a value_count rule whose value was published within the same sixtieth of its timespan", c.thinned.Load())
 	set("evaluations_failed_total", "rule evaluations that ended in an error", c.failed.Load())
 	set("signals_missed_total", "signals gone from the stream before they were correlated", c.missed.Load())
 	set("signals_bad_total", "signals that could not be read", c.badSignals.Load())

@@ -17,34 +17,25 @@ import (
 
 // match consumes EVENTS. A block is acknowledged after its signals are durable.
 func (s *Service) match(ctx context.Context) error {
-	m := &matching{s: s, groups: map[string]*tally{}, recent: map[string]int64{}}
+	m := &matching{s: s, groups: map[string]*tally{}}
 	return s.opts.Bus.Consume(ctx, bus.Consumer{
 		Stream: subjects.StreamEvents, Durable: Durable, Ordered: true, MaxInFlight: s.opts.MaxInFlight, Stage: "detect",
 	}, m.handle)
 }
 
 // matching is the state of the one goroutine that matches. Only signals
-// travel on, so it keeps their number down without changing what correlation
-// sees: a value_count rule needs each value once in a while, and no rule needs
-// more of a group's matches in one block than a few times its threshold.
+// travel on; of rules that need no more than a few of a group's matches in one
+// block, the rest is counted.
 type matching struct {
 	s      *Service
 	block  block.Block
 	key    []byte
 	groups map[string]*tally // by rule and group, of the block at hand
-	recent map[string]int64  // by rule, group and value: the slot last published
 }
-
-// maxRecent bounds the values remembered between blocks.
-const maxRecent = 1 << 17
-
-// slots is how finely a value_count window is divided: within a slot of its
-// timespan a value is published once, so a window is exact to a sixtieth.
-const slots = 60
 
 // tally counts the matches of a rule and group in the block at hand.
 type tally struct {
-	rule    *rule.Rule
+	feed    *rule.Feed
 	matches int
 	last    finding.Signal // held back until it is known whether more follow
 }
@@ -71,20 +62,23 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 	s.observe(d, &m.block)
 	g := s.matcher.Load()
 	clear(m.groups)
-	if len(m.recent) > maxRecent {
-		clear(m.recent)
-	}
 	out := &delivery{matching: m, d: d, trace: d.Header.Get(subjects.HeaderTrace)}
 	failed := g.matcher.Failures()
-	g.matcher.Match(&m.block, out.matched)
+	g.matcher.Match(&m.block, func(r *rule.Rule, row int) {
+		s.counters.matches.Add(1)
+		for i := range g.feeds.Of(r) {
+			out.matched(&g.feeds.Of(r)[i], row)
+		}
+	})
 	for _, t := range m.groups {
-		if t.matches < m.bound(t.rule) {
+		bound := t.feed.Bound(s.opts.MaxSignals)
+		if bound == 0 || t.matches < bound {
 			continue
 		}
-		if more := t.matches - m.bound(t.rule); more > 0 {
+		if more := t.matches - bound; more > 0 {
 			t.last.Fields[rule.NotShown] = strconv.Itoa(more)
 			s.counters.capped.Add(uint64(more))
-			s.log.Debug("rule matches many events of a group", "rule", t.rule.ID, "matches", t.matches, "sequence", d.Seq)
+			s.log.Debug("rule matches many events of a group", "rule", t.feed.Rule.ID, "matches", t.matches, "sequence", d.Seq)
 		}
 		out.add(&t.last)
 	}
@@ -95,48 +89,27 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 	s.counters.blocks.Add(1)
 	s.counters.events.Add(uint64(m.block.Rows()))
 	if out.failure != nil {
-		// What was not published must not be taken for published.
-		clear(m.recent)
 		return bus.Retry(out.failure)
 	}
 	return bus.Done()
 }
 
-// bound is the number of signals that a group of a rule may have in a block.
-func (m *matching) bound(r *rule.Rule) int {
-	if r.Correlate != nil {
-		return max(m.s.opts.MaxSignals, 2*r.Correlate.Threshold)
-	}
-	return m.s.opts.MaxSignals
-}
-
-func (o *delivery) matched(r *rule.Rule, row int) {
-	o.s.counters.matches.Add(1)
-	o.key = append(append(o.key[:0], r.ID...), 0x1f)
-	for _, id := range r.GroupBy() {
+func (o *delivery) matched(f *rule.Feed, row int) {
+	o.key = append(append(o.key[:0], f.Rule.ID...), 0x1f)
+	for _, id := range f.Group {
 		o.key = match.AppendKey(o.key, &o.block, id, row)
 	}
-	group := len(o.key)
-	if c := r.Correlate; c != nil && c.Type == rule.ValueCount {
-		o.key = match.AppendKey(o.key, &o.block, c.Field, row)
-		slot := match.Time(&o.block, row) / max(c.Timespan.Milliseconds()/slots, 1)
-		if last, ok := o.recent[string(o.key)]; ok && last == slot {
-			o.s.counters.thinned.Add(1)
-			return
-		}
-		o.recent[string(o.key)] = slot
-	}
-	t := o.groups[string(o.key[:group])]
+	t := o.groups[string(o.key)]
 	if t == nil {
-		t = &tally{rule: r}
-		o.groups[string(o.key[:group])] = t
+		t = &tally{feed: f}
+		o.groups[string(o.key)] = t
 	}
 	t.matches++
-	bound := o.bound(r)
-	if t.matches > bound {
+	bound := f.Bound(o.s.opts.MaxSignals)
+	if bound > 0 && t.matches > bound {
 		return
 	}
-	sig := match.Signal(r, &o.block, row)
+	sig := match.Signal(f, &o.block, row)
 	sig.Traceback = o.trace
 	if t.matches == bound {
 		t.last = sig
@@ -155,8 +128,8 @@ func (o *delivery) add(sig *finding.Signal) {
 	}
 }
 
-// flush publishes a batch. Its id has a hash of its content: a repeat of the
-// block may thin its signals otherwise, and is then another message.
+// flush publishes a batch. Its id has a hash of its content: after a reload the
+// repeat of a block may have other signals, and is then another message.
 func (o *delivery) flush(p int) {
 	data := o.batches[p]
 	if o.failure != nil || len(data) == 0 {

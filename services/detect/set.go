@@ -62,6 +62,7 @@ func loadSet(content fs.FS, dir string, before *set) (*set, error) {
 		out.rules = append(out.rules, r)
 	}
 	slices.SortFunc(out.rules, func(a, b *rule.Rule) int { return strings.Compare(a.ID, b.ID) })
+	out.problems = append(out.problems, rule.Link(out.rules)...)
 	return out, nil
 }
 

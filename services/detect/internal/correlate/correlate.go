@@ -272,9 +272,9 @@ func (ep *episode) reason(s *ruleState) string {
 			more = "at least "
 		}
 		return fmt.Sprintf("%s%d different values of %s for %s within %s (threshold %d in %s)", more, len(ep.values),
-			event.Columns[c.Field].Path, of, over, c.Threshold, c.Timespan)
+			event.Columns[c.Field[0]].Path, of, over, c.Count(), c.Timespan)
 	}
-	return fmt.Sprintf("%d matching events of %s within %s (threshold %d in %s)", a.Count, of, over, c.Threshold, c.Timespan)
+	return fmt.Sprintf("%d matching events of %s within %s (threshold %d in %s)", a.Count, of, over, c.Count(), c.Timespan)
 }
 
 // snapshot is the alert as it is published.

@@ -25,7 +25,8 @@ func testRule(id, kind string, n int, span, suppress time.Duration) *rule.Rule {
 	r := &rule.Rule{ID: id, Title: id, Level: finding.High, Lane: finding.Alerts,
 		Alert: rule.Alert{Title: title, EntityType: "ip", EntityPath: event.SrcEndpointIP, Suppress: suppress}}
 	if kind != "" {
-		r.Correlate = &rule.Correlate{Type: kind, GroupBy: []event.ColumnID{event.SrcEndpointIP}, Field: event.ActorUserName, Timespan: span, Threshold: n}
+		r.Correlate = &rule.Correlate{Type: kind, Window: rule.Sliding, GroupBy: []rule.GroupKey{{Name: "src_endpoint.ip", Columns: []event.ColumnID{event.SrcEndpointIP}}},
+			Field: []event.ColumnID{event.ActorUserName}, Timespan: span, Condition: []rule.Comparison{{Op: "gte", Value: float64(n)}}}
 	}
 	return r
 }

@@ -77,7 +77,7 @@ func (s *ruleState) timespan() int64 {
 
 func (s *ruleState) threshold() int {
 	if c := s.rule.Correlate; c != nil {
-		return c.Threshold
+		return c.Count()
 	}
 	return 1
 }

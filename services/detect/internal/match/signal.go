@@ -17,8 +17,9 @@ const (
 	maxGroup = 2048
 )
 
-// Signal describes the match of a rule on a row.
-func Signal(r *rule.Rule, b *block.Block, row int) finding.Signal {
+// Signal describes the match on a row to the rule that the feed is for.
+func Signal(f *rule.Feed, b *block.Block, row int) finding.Signal {
+	r := f.Rule
 	s := finding.Signal{
 		Rule: r.ID, Version: r.Version, EventUID: value(b, event.EventUID, row),
 		Time: number(b, event.Time, row), Received: number(b, event.ReceivedAt, row),
@@ -34,17 +35,17 @@ func Signal(r *rule.Rule, b *block.Block, row int) finding.Signal {
 	if s.Time == 0 {
 		s.Time = s.Received
 	}
-	groupBy := r.GroupBy()
-	keys := make([]string, len(groupBy))
-	for i, id := range groupBy {
+	keys := make([]string, len(f.Group))
+	names := r.GroupBy()
+	for i, id := range f.Group {
 		keys[i] = cut(value(b, id, row), maxGroup)
-		s.Group = append(s.Group, finding.Pair{Path: event.Columns[id].Path, Value: keys[i]})
+		s.Group = append(s.Group, finding.Pair{Path: names[i].Name, Value: keys[i]})
 	}
 	s.GroupKey = strings.Join(keys, "\x1f")
-	if c := r.Correlate; c != nil && c.Type == rule.ValueCount {
-		s.Value = cut(value(b, c.Field, row), maxGroup)
+	if len(f.Value) > 0 {
+		s.Value = cut(value(b, f.Value[0], row), maxGroup)
 	}
-	for _, id := range r.Shown() {
+	for _, id := range f.Shown {
 		if v := value(b, id, row); v != "" {
 			s.Fields[event.Columns[id].Path] = cut(v, maxShown)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ func Load(name string, data []byte) (*Rule, []Problem) {
 		return nil, r.problems
 	}
 	m := r.mapping(root, "the rule", "id!", "title!", "description!", "level!", "status!", "lane", "enabled", "tags",
-		"references", "false_positives", "source!", "when!", "correlate", "alert!", "exceptions", "tests")
+		"references", "false_positives", "source", "when", "correlate", "alert!", "exceptions", "tests")
 	if m == nil {
 		return nil, r.problems
 	}
@@ -47,12 +48,7 @@ func Load(name string, data []byte) (*Rule, []Problem) {
 	}
 	r.identity(m["id"], out)
 	if f := m["enabled"]; f.value != nil {
-		b, ok := f.value.(*ast.BoolNode)
-		if !ok {
-			r.error(f.value, "enabled must be true or false")
-		} else {
-			out.Disabled = !b.Value
-		}
+		out.Disabled = !r.boolean(f, "enabled")
 	}
 	for _, item := range r.items(m["tags"]) {
 		tag := r.text(item, "tag")
@@ -65,24 +61,31 @@ func Load(name string, data []byte) (*Rule, []Problem) {
 		out.Tags = append(out.Tags, tag)
 	}
 	out.Source = r.source(m["source"])
+	out.When = r.condition(m["when"], out.Source.Families)
+	r.correlation(root, m, out)
 	families := out.Source.Families
-	out.When = r.condition(m["when"], families)
-	out.Correlate = r.correlate(m["correlate"], families)
 	out.Alert = r.alert(m["alert"], out.Correlate, families)
 	out.Exceptions = r.exceptions(m["exceptions"], families)
+	out.steps()
 	out.Tests = r.tests(m["tests"], out)
 	if len(out.Tests) == 0 && !Failed(r.problems) {
 		r.warn(root, "rule has no tests")
 	}
-	if out.When != nil {
-		if _, ok := out.When.Witness(); !ok {
-			r.warn(m["when"].key, "condition holds no necessary literal, so it is evaluated for every event of its source")
-		}
-	}
+	r.unselective(out, m["when"])
 	if Failed(r.problems) {
 		return nil, r.problems
 	}
 	return out, r.problems
+}
+
+// unselective warns of a condition that gives the index nothing to look for.
+func (r *reader) unselective(rule *Rule, when field) {
+	if rule.When == nil {
+		return
+	}
+	if _, ok := rule.When.Witness(); !ok {
+		r.warn(when.key, "condition holds no necessary literal, so it is evaluated for every event of its source")
+	}
 }
 
 func (r *reader) identity(f field, out *Rule) {
@@ -101,6 +104,9 @@ func (r *reader) identity(f field, out *Rule) {
 		r.error(f.value, "id %s does not agree with the file name %s (expected %s)", out.ID, r.file, want)
 	}
 }
+
+// allFamilies is every family.
+const allFamilies = event.Families(1<<len(event.FamilyNames) - 1)
 
 func (r *reader) source(f field) Source {
 	var s Source
@@ -148,7 +154,7 @@ func (r *reader) source(f field) Source {
 		s.Families = derived
 	}
 	if s.Families == 0 {
-		s.Families = 1<<len(event.FamilyNames) - 1
+		s.Families = allFamilies
 	}
 	return s
 }
@@ -205,58 +211,13 @@ func (r *reader) paths(f field, what string, families event.Families) []event.Co
 	return out
 }
 
-// maxTimespan bounds windows, whose events are kept in memory.
-const maxTimespan = 7 * 24 * time.Hour
-
-func (r *reader) correlate(f field, families event.Families) *Correlate {
-	if f.value == nil {
-		return nil
-	}
-	m := r.mapping(f.value, "correlate", "type!", "group_by!", "field", "timespan!", "condition!")
-	c := &Correlate{
-		Type:     r.oneOf(m["type"], "correlation type", EventCount, ValueCount),
-		GroupBy:  r.paths(m["group_by"], "group_by", families),
-		Timespan: r.duration(m["timespan"], "timespan"),
-	}
-	if t := m["timespan"]; t.value != nil && (c.Timespan <= 0 || c.Timespan > maxTimespan) {
-		r.error(t.value, "timespan must be above 0 and at most 7d")
-	}
-	switch {
-	case c.Type == ValueCount && m["field"].value == nil:
-		r.error(f.value, "value_count lacks field: the path whose different values are counted")
-	case c.Type == EventCount && m["field"].value != nil:
-		r.error(m["field"].key, "event_count counts events and takes no field (value_count counts different values)")
-	case c.Type == ValueCount:
-		c.Field, _ = r.path(m["field"], "field", families)
-	}
-	if m["condition"].value == nil {
-		return c
-	}
-	cond := r.mapping(m["condition"].value, "condition", "gte", "gt")
-	switch {
-	case len(cond) != 1:
-		r.error(m["condition"].value, "condition takes exactly one of gte and gt")
-	case cond["gte"].value != nil:
-		c.Threshold = r.integer(cond["gte"], "gte")
-	default:
-		c.Threshold = r.integer(cond["gt"], "gt") + 1
-	}
-	if c.Threshold < 1 || c.Threshold > maxThreshold {
-		r.error(m["condition"].value, "threshold must be between 1 and %d", maxThreshold)
-	}
-	return c
-}
-
-// maxThreshold bounds the events that a group keeps.
-const maxThreshold = 100_000
-
 func (r *reader) alert(f field, c *Correlate, families event.Families) Alert {
 	var a Alert
 	if f.value == nil {
 		return a
 	}
 	m := r.mapping(f.value, "alert", "title!", "entity!", "entities", "fields", "risk", "dedup", "suppress")
-	t, err := ParseTemplate(r.text(m["title"], "alert title"))
+	t, err := ParseTemplate(r.text(m["title"], "alert title"), c.aliases()...)
 	if err != nil {
 		r.error(m["title"].value, "alert title: %v", err)
 	}
@@ -264,7 +225,11 @@ func (r *reader) alert(f field, c *Correlate, families event.Families) Alert {
 	if e := m["entity"]; e.value != nil {
 		em := r.mapping(e.value, "entity", "type!", "path!", "scope")
 		a.EntityType = r.oneOf(em["type"], "entity type", EntityTypes...)
-		a.EntityPath, _ = r.path(em["path"], "entity path", families)
+		if name, _ := em["path"].value.(*ast.StringNode); name != nil && slices.Contains(c.aliases(), name.Value) {
+			a.EntityAlias = name.Value
+		} else {
+			a.EntityPath, _ = r.path(em["path"], "entity path", families)
+		}
 		if s := em["scope"]; s.value != nil {
 			if id, ok := r.path(s, "entity scope", families); ok {
 				a.EntityScope = []event.ColumnID{id}
@@ -274,7 +239,7 @@ func (r *reader) alert(f field, c *Correlate, families event.Families) Alert {
 	a.Fields = r.paths(m["fields"], "alert field", families)
 	r.management(&a, m, c, families)
 	a.Suppress = DefaultSuppress
-	if c != nil {
+	if c != nil && c.Type != NewValue {
 		a.Suppress = max(a.Suppress, c.Timespan)
 	}
 	if s := m["suppress"]; s.value != nil {

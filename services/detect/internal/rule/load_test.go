@@ -39,7 +39,7 @@ func TestLoad(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	if r.Correlate.Threshold != 5 || r.Correlate.Field != event.AIModelName || r.Alert.Suppress != 10*time.Minute || r.Lane != "enforce" {
+	if r.Correlate.Count() != 5 || r.Correlate.Field[0] != event.AIModelName || r.Alert.Suppress != 10*time.Minute || r.Lane != "enforce" {
 		t.Errorf("%+v %+v", r.Correlate, r.Alert)
 	}
 	if got := r.Alert.Title.Fill(func(n string) string { return n + "!" }); got != "src_endpoint.ip!: {value}} value!" {
@@ -68,8 +68,8 @@ func TestProblems(t *testing.T) {
 		"quoted expression":      {`src_endpoint.ip == "192.0.2.1"'`, `src_endpoint.ipp == "192.0.2.1"'`, "18:13: error: unknown field src_endpoint.ipp"},
 		"group_by":               {"[src_endpoint.ip]", "[src_endpoint.ipp]", "group_by: unknown field src_endpoint.ipp"},
 		"value_count field":      {", field: ai_model.name", "", "value_count lacks field"},
-		"event_count field":      {"value_count,", "event_count,", "event_count counts events"},
-		"condition":              {"{gt: 4}", "{lt: 4}", "unknown key lt in condition"},
+		"event_count field":      {"value_count,", "event_count,", "event_count takes no field"},
+		"condition":              {"{gt: 4}", "{lte: 4.5}", "is a whole number"},
 		"timespan":               {"timespan: 5m", "timespan: 30d", "at most 7d"},
 		"duration":               {"timespan: 5m", "timespan: 5 minutes", "is not a duration"},
 		"template":               {"{{value}} {value}", "{valeu}", "unknown field {valeu}: did you mean value?"},

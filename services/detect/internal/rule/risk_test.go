@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/finding"
 )
 
@@ -47,7 +46,11 @@ func TestAlertManagement(t *testing.T) {
 	if r == nil {
 		t.Fatal(problems)
 	}
-	if diff := cmp.Diff(r.GroupBy(), []event.ColumnID{event.ActorUserName, event.HTTPRequestPath}); diff != "" || r.Alert.Risk != 90 {
+	var by []string
+	for _, k := range r.GroupBy() {
+		by = append(by, k.Name)
+	}
+	if diff := cmp.Diff(by, []string{"actor.user.name", "http_request.path"}); diff != "" || r.Alert.Risk != 90 {
 		t.Errorf("risk %d, group by: %s", r.Alert.Risk, diff)
 	}
 	values := map[string]string{"actor.user.name": "eve", "k8s.pod": "web-1", "k8s.namespace": "prod"}

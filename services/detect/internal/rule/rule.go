@@ -26,11 +26,15 @@ type Rule struct {
 	FalsePositives []string
 	Disabled       bool
 	Source         Source
-	When           *lang.Expr
+	When           *lang.Expr // nil: the rule only correlates others
 	Correlate      *Correlate // nil: every match counts
 	Alert          Alert
 	Exceptions     []Exception
 	Tests          []Test
+
+	// Parent is the correlation that the rule is a step of, Step which one.
+	Parent *Rule
+	Step   int
 
 	// Version is a hash of the file's bytes.
 	Version string
@@ -45,26 +49,13 @@ type Source struct {
 	Products []string // source ids
 }
 
-// The types of correlation.
-const (
-	EventCount = "event_count"
-	ValueCount = "value_count"
-)
-
-// Correlate is a threshold over a sliding window of event time.
-type Correlate struct {
-	Type      string
-	GroupBy   []event.ColumnID
-	Field     event.ColumnID // value_count
-	Timespan  time.Duration
-	Threshold int // fires at this count or above
-}
-
 // Alert is how a finding looks.
 type Alert struct {
 	Title      Template
 	EntityType string
 	EntityPath event.ColumnID
+	// EntityAlias is an alias of the correlation that stands for EntityPath.
+	EntityAlias string
 	// EntityScope holds the column within which EntityPath is unique, such as
 	// the namespace of a pod: the entity is then "scope/value". At most one.
 	EntityScope []event.ColumnID
@@ -118,14 +109,19 @@ type TestField struct {
 }
 
 // GroupBy is what alerts of the rule are counted and suppressed by.
-func (r *Rule) GroupBy() []event.ColumnID {
+func (r *Rule) GroupBy() []GroupKey {
 	if r.Correlate != nil {
 		return r.Correlate.GroupBy
 	}
-	if len(r.Alert.Dedup) > 0 {
-		return r.Alert.Dedup
+	ids := r.Alert.Dedup
+	if len(ids) == 0 {
+		ids = append(slices.Clip(r.Alert.EntityScope), r.Alert.EntityPath)
 	}
-	return append(slices.Clip(r.Alert.EntityScope), r.Alert.EntityPath)
+	var out []GroupKey
+	for _, id := range ids {
+		out = append(out, GroupKey{event.Columns[id].Path, []event.ColumnID{id}})
+	}
+	return out
 }
 
 // Shown lists the columns that a signal must carry for the alert.
@@ -140,7 +136,9 @@ func (r *Rule) Shown() []event.ColumnID {
 			}
 		}
 	}
-	add(r.Alert.EntityPath)
+	if r.Alert.EntityAlias == "" {
+		add(r.Alert.EntityPath)
+	}
 	add(r.Alert.EntityScope...)
 	for _, e := range r.Alert.Entities {
 		add(e.Path)
@@ -157,7 +155,11 @@ func (r *Rule) Shown() []event.ColumnID {
 func (r *Rule) StateKey() string {
 	s := fmt.Sprint(r.ID, r.GroupBy(), r.Alert.Suppress)
 	if c := r.Correlate; c != nil {
-		s += fmt.Sprint(c.Type, c.Field, c.Timespan, c.Threshold)
+		s += fmt.Sprint(c.Type, c.Window, c.Ordered, c.Field, c.Percentile, c.Timespan, c.Baseline, c.Season, c.Learning, c.Lateness,
+			c.Condition, c.MinEvents, c.MinValue)
+		for _, step := range c.Steps {
+			s += "," + step.Name + "=" + step.ID
+		}
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vagus-hub/vagus/schemas/event"
@@ -30,8 +31,9 @@ func isSpecial(name string) bool {
 	return false
 }
 
-// ParseTemplate reads a template. {{ stands for a brace.
-func ParseTemplate(s string) (Template, error) {
+// ParseTemplate reads a template. {{ stands for a brace. Names are known beside
+// the paths of fields.
+func ParseTemplate(s string, names ...string) (Template, error) {
 	var t Template
 	for s != "" {
 		i := strings.IndexByte(s, '{')
@@ -51,8 +53,8 @@ func ParseTemplate(s string) (Template, error) {
 		if !ok {
 			return t, fmt.Errorf("{%s has no closing brace (write {{ for a brace)", s)
 		}
-		if _, known := event.ByPath(name); !known && !isSpecial(name) {
-			return t, fmt.Errorf("unknown field {%s}%s", name, lang.DidYouMean(name, fieldNames()))
+		if _, known := event.ByPath(name); !known && !isSpecial(name) && !slices.Contains(names, name) {
+			return t, fmt.Errorf("unknown field {%s}%s", name, lang.DidYouMean(name, append(fieldNames(), names...)))
 		}
 		t.parts = append(t.parts, part{text: name, field: true})
 		s = rest

@@ -33,11 +33,12 @@ func (r *reader) tests(f field, rule *Rule) []Test {
 }
 
 func (r *reader) testEvent(f field, rule *Rule) TestEvent {
+	order, m := r.pairs(f.value, "event")
+	rule = r.testStep(m["step"], rule)
 	e := TestEvent{Repeat: 1, Family: event.Family(bits.TrailingZeros16(uint16(rule.Source.Families)))}
 	if len(rule.Source.Classes) == 1 && rule.Source.Families.Has(classFamily(rule.Source.Classes[0])) {
 		e.Family = classFamily(rule.Source.Classes[0])
 	}
-	order, m := r.pairs(f.value, "event")
 	class := uint32(0)
 	if len(rule.Source.Classes) > 0 {
 		class = rule.Source.Classes[0]
@@ -73,7 +74,7 @@ func (r *reader) testEvent(f field, rule *Rule) TestEvent {
 	}
 	for _, key := range order {
 		switch key {
-		case "after", "repeat", "family", "class":
+		case "after", "repeat", "family", "class", "step":
 		default:
 			r.testField(&e, key, m[key])
 		}
@@ -95,6 +96,27 @@ func (r *reader) testEvent(f field, rule *Rule) TestEvent {
 	return e
 }
 
+// testStep is the rule whose source an event has unless it says otherwise: the
+// step that it names, or the first with a condition.
+func (r *reader) testStep(f field, rule *Rule) *Rule {
+	if rule.Correlate == nil || len(rule.Correlate.Steps) == 0 {
+		if f.value != nil {
+			r.error(f.key, "the rule has no steps")
+		}
+		return rule
+	}
+	var names []string
+	for _, s := range rule.Correlate.Steps {
+		if names = append(names, s.Name); s.Rule != nil && (f.value == nil || s.Name == r.text(f, "step")) {
+			return s.Rule
+		}
+	}
+	if f.value != nil {
+		r.error(f.value, "there is no step %s with a condition of its own%s", r.text(f, "step"), lang.DidYouMean(r.text(f, "step"), names))
+	}
+	return rule
+}
+
 func classFamily(uid uint32) event.Family {
 	if c, ok := event.ClassByUID(uid); ok {
 		return c.Family
@@ -113,7 +135,7 @@ func (r *reader) testField(e *TestEvent, path string, f field) {
 				r.testField(e, path+"."+k, m[k])
 			}
 		default:
-			r.error(f.key, "unknown field %s%s", path, lang.DidYouMean(path, append(fieldNames(), "after", "repeat", "class", "family")))
+			r.error(f.key, "unknown field %s%s", path, lang.DidYouMean(path, append(fieldNames(), "after", "repeat", "class", "family", "step")))
 		}
 		return
 	}

@@ -3,6 +3,7 @@ package rule
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sort"
 	"strings"
 	"time"
@@ -258,6 +259,39 @@ func (r *reader) integer(f field, what string) int {
 	}
 	r.error(f.value, "%s must be a whole number", what)
 	return 0
+}
+
+// number reads a whole number or one with a fraction.
+func (r *reader) number(f field, what string) float64 {
+	switch n := f.value.(type) {
+	case nil:
+		return 0
+	case *ast.FloatNode:
+		if math.Abs(n.Value) < 1e15 {
+			return n.Value
+		}
+	case *ast.IntegerNode:
+		switch v := n.Value.(type) {
+		case int64:
+			if v > -1e15 {
+				return float64(v)
+			}
+		case uint64:
+			if v < 1e15 {
+				return float64(v)
+			}
+		}
+	}
+	r.error(f.value, "%s must be a number", what)
+	return 0
+}
+
+func (r *reader) boolean(f field, what string) bool {
+	if b, ok := f.value.(*ast.BoolNode); ok {
+		return b.Value
+	}
+	r.error(f.value, "%s must be true or false", what)
+	return true
 }
 
 // expression returns an expression's text as it stands in the file, with the

@@ -74,17 +74,20 @@ func check(r *rule.Rule, t *rule.Test, alerts []finding.Alert) Result {
 
 // Alerts returns the alerts that the events raise.
 func Alerts(r *rule.Rule, events []rule.TestEvent) ([]finding.Alert, error) {
-	m := match.New([]*rule.Rule{r})
+	m := match.New(rule.Matched([]*rule.Rule{r}))
+	feeds := rule.NewFeeds([]*rule.Rule{r})
 	c := correlate.New([]*rule.Rule{r}, slog.New(slog.DiscardHandler))
 	var alerts []finding.Alert
 	err := Blocks(events, func(b *block.Block) {
 		m.Match(b, func(r *rule.Rule, row int) {
-			sig := match.Signal(r, b, row)
-			c.Add(&sig, func(a finding.Alert) {
-				if a.Status == finding.Raised {
-					alerts = append(alerts, a)
-				}
-			})
+			for _, f := range feeds.Of(r) {
+				sig := match.Signal(&f, b, row)
+				c.Add(&sig, func(a finding.Alert) {
+					if a.Status == finding.Raised {
+						alerts = append(alerts, a)
+					}
+				})
+			}
 		})
 	})
 	return alerts, err

@@ -1,0 +1,182 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
+)
+
+// Feed says what a match of a rule gives to a rule that counts it: to itself,
+// or to a correlation that names it. Each match is a signal for each feed.
+type Feed struct {
+	Rule  *Rule // whose state takes the signal
+	Step  int   // which of its steps the match is
+	Group []event.ColumnID
+	Value []event.ColumnID
+	Shown []event.ColumnID
+}
+
+// Feeds are the feeds of a set of rules. They are never changed once made.
+type Feeds struct {
+	events map[string][]Feed // by id of the rule that matches
+	alerts map[string][]Feed // by id of the rule that raises
+}
+
+// NewFeeds links the rules of a set. References that lead nowhere feed nothing;
+// Link names them.
+func NewFeeds(rules []*Rule) *Feeds {
+	f := &Feeds{events: map[string][]Feed{}, alerts: map[string][]Feed{}}
+	quiet := map[string]bool{} // raise nothing of their own
+	correlation := map[string]bool{}
+	for _, r := range rules {
+		correlation[r.ID] = r.Correlate != nil
+		if c := r.Correlate; c != nil && !c.Generate && !r.Disabled {
+			for _, s := range c.Steps {
+				quiet[s.ID] = true
+			}
+		}
+	}
+	for _, r := range rules {
+		if r.Disabled {
+			continue
+		}
+		if r.When != nil && !quiet[r.ID] {
+			f.events[r.ID] = append(f.events[r.ID], newFeed(r, 0))
+		}
+		if r.Correlate == nil {
+			continue
+		}
+		for i, s := range r.Correlate.Steps {
+			into, id := f.events, s.ID
+			if s.Rule != nil {
+				id = s.Rule.ID
+			}
+			// Who names a correlation means its alerts: no event matches it by itself.
+			if r.Correlate.Type == Chain || correlation[id] {
+				into = f.alerts
+			}
+			into[id] = append(into[id], newFeed(r, i))
+		}
+	}
+	return f
+}
+
+func newFeed(r *Rule, step int) Feed {
+	f := Feed{Rule: r, Step: step, Shown: r.Shown()}
+	keys := r.GroupBy()
+	for i := range keys {
+		f.Group = append(f.Group, keys[i].Column(step))
+	}
+	if r.Correlate != nil {
+		f.Value = r.Correlate.Field
+	}
+	return f
+}
+
+// Of lists what a match of the rule feeds.
+func (f *Feeds) Of(r *Rule) []Feed { return f.events[r.ID] }
+
+// OfAlert lists what an alert of the rule with the id feeds.
+func (f *Feeds) OfAlert(id string) []Feed { return f.alerts[id] }
+
+// Bound is how many signals of one group in one block of events tell all: of
+// further matches only the number and the time of the last is needed. 0: each
+// is needed.
+func (f *Feed) Bound(most int) int {
+	c := f.Rule.Correlate
+	switch {
+	case c == nil:
+		return most
+	case c.Type == EventCount && c.Window == Sliding && c.Count() > 0:
+		return max(most, 2*c.Count())
+	}
+	return 0
+}
+
+// Matched lists what a matcher must look for: the rules that have a condition
+// and the steps that have one of their own.
+func Matched(rules []*Rule) []*Rule {
+	out := make([]*Rule, 0, len(rules))
+	for _, r := range rules {
+		if r.When != nil {
+			out = append(out, r)
+		}
+		if r.Correlate == nil {
+			continue
+		}
+		for _, s := range r.Correlate.Steps {
+			if s.Rule != nil {
+				out = append(out, s.Rule)
+			}
+		}
+	}
+	return out
+}
+
+// Link checks what rules say of one another. Known are rules that are there
+// besides.
+func Link(rules []*Rule, known ...*Rule) []Problem {
+	all := map[string]*Rule{}
+	var ids []string
+	for _, r := range slices.Concat(known, rules) {
+		all[r.ID] = r
+		ids = append(ids, r.ID)
+	}
+	var out []Problem
+	for _, r := range rules {
+		if r.Correlate == nil {
+			continue
+		}
+		report := func(s Step, format string, args ...any) {
+			out = append(out, Problem{File: r.File, Line: s.Line, Column: s.Column, Message: fmt.Sprintf(format, args...)})
+		}
+		if c := r.Correlate; (c.Type != EventCount && c.Type != ValueCount) || len(c.Steps) > 0 || c.Window != Sliding || len(c.Condition) != 1 || len(c.Field) > 1 || len(c.GroupBy) == 0 {
+			report(Step{Line: 1, Column: 1}, "this version correlates event_count and value_count with a sliding window, a condition gte or gt, and something to group by; no more yet")
+		}
+		for _, s := range r.Correlate.Steps {
+			if s.ID == "" {
+				continue
+			}
+			of := all[s.ID]
+			switch {
+			case of == nil:
+				report(s, "correlate: there is no rule %s%s", s.ID, lang.DidYouMean(s.ID, ids))
+			case of.Disabled && !r.Disabled:
+				report(s, "correlate: rule %s is not enabled", s.ID)
+			case reaches(all, of, r.ID, map[*Rule]bool{}):
+				report(s, "correlate: rule %s correlates this rule in turn", s.ID)
+			case of.When != nil && of.Correlate == nil && r.Correlate.Type != Chain:
+				r.linkColumns(of, s, report)
+			}
+		}
+	}
+	return out
+}
+
+// linkColumns checks that the events of a rule have what they are grouped by.
+func (r *Rule) linkColumns(of *Rule, s Step, report func(Step, string, ...any)) {
+	step := slices.IndexFunc(r.Correlate.Steps, func(x Step) bool { return x.Name == s.Name })
+	for i := range r.Correlate.GroupBy {
+		id := r.Correlate.GroupBy[i].Column(step)
+		if event.Columns[id].Families&of.Source.Families == 0 {
+			report(s, "correlate: events of rule %s have no field %s to group by (an alias may name another)", s.ID, event.Columns[id].Path)
+		}
+	}
+}
+
+// reaches says whether a rule correlates, at whatever distance, the rule id.
+func reaches(all map[string]*Rule, r *Rule, id string, seen map[*Rule]bool) bool {
+	if r == nil || seen[r] {
+		return false
+	}
+	seen[r] = true
+	if r.ID == id {
+		return true
+	}
+	if r.Correlate == nil {
+		return false
+	}
+	return slices.ContainsFunc(r.Correlate.Steps, func(s Step) bool { return s.ID != "" && reaches(all, all[s.ID], id, seen) })
+}
