@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 
+	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse"
 )
@@ -21,4 +22,19 @@ type CommandOptions struct {
 	ClickHouse func(context.Context) (*clickhouse.Client, error)
 	// Bus connects to the running hub's bus. The caller closes it.
 	Bus func(context.Context) (*bus.Bus, error)
+	// Normalize turns records of a source (auto: whatever each is recognised
+	// as) into blocks of events, in the order of the records. Records without
+	// a time of their own happened at received, ms since 1970. A payload is
+	// valid until emit returns. It is an error if a record cannot be mapped.
+	Normalize func(source string, data []byte, received int64, emit func(payload []byte) error) error
+	// Feeds lists what the mappings make of their sources.
+	Feeds func() ([]Feed, error)
+}
+
+// Feed is a class of events that a source's mapping makes.
+type Feed struct {
+	Source  string
+	Class   uint32
+	Family  event.Family
+	Columns []event.ColumnID // beyond those that every event has
 }

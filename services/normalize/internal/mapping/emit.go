@@ -97,7 +97,7 @@ func (r *Runner) writeTime(b *block.Builder) {
 }
 
 func (r *Runner) setTime(b *block.Builder, ms int64) {
-	if ms > r.rec.Received+maxFuture || ms < r.rec.Received-maxPast {
+	if !r.rec.AnyTime && (ms > r.rec.Received+maxFuture || ms < r.rec.Received-maxPast) {
 		b.SetString(event.TimeQuality, "clamped")
 		ms = r.rec.Received
 	}

@@ -26,6 +26,7 @@ type Record struct {
 	Received int64 // ms since 1970
 	Data     []byte
 	Known    *Known // what was around the record, nil for nothing
+	AnyTime  bool   // an archive: event times are taken however old they are
 }
 
 // Known is what an envelope says of the record in it. It fills what the

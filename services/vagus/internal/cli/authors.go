@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"fmt"
+	"sync"
+
+	content "github.com/vagus-hub/vagus"
+	"github.com/vagus-hub/vagus/schemas/sources"
+	"github.com/vagus-hub/vagus/services/detect"
+	"github.com/vagus-hub/vagus/services/normalize"
+)
+
+// authors composes what the commands for rule authors need of the other
+// services.
+func (a *app) authors() detect.CommandOptions {
+	converter := sync.OnceValues(func() (*normalize.Converter, error) { return normalize.NewConverter(sources.FS) })
+	return detect.CommandOptions{
+		Content: content.Rules, Health: a.health, ClickHouse: a.clickhouse, Bus: a.bus,
+		Normalize: func(source string, data []byte, received int64, emit func([]byte) error) error {
+			c, err := converter()
+			if err != nil {
+				return err
+			}
+			done, err := c.Convert(source, data, received, emit)
+			if err == nil && done.Dead > 0 {
+				err = fmt.Errorf("%d of %d records cannot be mapped: %s", done.Dead, done.Records, done.Why)
+			}
+			return err
+		},
+		Feeds: func() ([]detect.Feed, error) {
+			c, err := converter()
+			if err != nil {
+				return nil, err
+			}
+			var out []detect.Feed
+			for _, f := range c.Feeds() {
+				out = append(out, detect.Feed(f))
+			}
+			return out, nil
+		},
+	}
+}
