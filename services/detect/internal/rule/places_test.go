@@ -11,8 +11,8 @@ func TestPlaces(t *testing.T) {
 		text         string
 	}{
 		"id":                 {1, 5, "ai-gateway.example"},
-		"tags[1]":            {7, 27, "attack.t1059.001"},
-		"source.product":     {8, 39, "nginx.access"},
+		"tags[1]":            {7, 25, "attack.t1059.001"},
+		"source.product":     {8, 41, "nginx.access"},
 		"when":               {10, 3, "http_response.code == 401\nand http_request.path startsWith \"/v1/\""},
 		"exceptions[0].when": {18, 13, `src_endpoint.ip == "192.0.2.1"`},
 		"tests[0].name":      {20, 11, "one"},

@@ -326,7 +326,7 @@ func (r *reader) expression(f field) (text string, line, column int) {
 			}
 			out = append(out, l[indent:])
 		}
-		return strings.TrimRight(strings.Join(out, "\n"), "\n "), line + 1, indent + 1
+		return strings.TrimRight(strings.Join(out, "\n"), "\n "), line + 1, max(indent, 0) + 1 // an empty text has no indent
 	}
 	r.error(f.value, "expression must be a text")
 	return "", 1, 1
