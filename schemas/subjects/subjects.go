@@ -49,6 +49,8 @@ const (
 	BucketLists = "lists"
 	// BucketContent holds rules and playbooks that were changed at run time.
 	BucketContent = "content"
+	// BucketSilences holds what mutes alerts.
+	BucketSilences = "silences"
 	// BucketAssets holds the inventory: what is known of hosts, addresses,
 	// workloads, keys and models.
 	BucketAssets = "assets"

@@ -48,6 +48,9 @@ func (s *Service) follow(ctx context.Context, out *outbox) error {
 	s.corrMu.Lock()
 	first := s.position + 1
 	s.corrMu.Unlock()
+	if !s.awaitMutes(ctx) {
+		return nil
+	}
 	var reader signalReader
 	for rec, err := range s.opts.Bus.Follow(ctx, subjects.StreamSignals, nil, first) {
 		if err != nil {
@@ -210,6 +213,7 @@ func (o *outbox) reserved() uint64 {
 }
 
 func (o *outbox) send(n uint64, a *finding.Alert) {
+	o.s.mute.Apply(a)
 	data, err := json.Marshal(a)
 	if err != nil {
 		o.refused(n, a.UID, err)

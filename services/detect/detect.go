@@ -16,6 +16,7 @@ import (
 
 	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
 	"github.com/vagus-hub/vagus/services/detect/internal/match"
+	"github.com/vagus-hub/vagus/services/detect/internal/mute"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/detect/internal/silence"
 	"github.com/vagus-hub/vagus/services/internal/bus"
@@ -53,6 +54,8 @@ type Options struct {
 	// often they are looked at (below two minutes).
 	Silence         Silence
 	SilenceInterval time.Duration
+	// Inhibit mutes alerts while others fire.
+	Inhibit []Inhibition
 	// Metrics receives the service's counters; nil means none.
 	Metrics *telemetry.Registry
 }
@@ -75,6 +78,9 @@ type Service struct {
 	position uint64
 	counters counters
 	print    uint64 // of RulesDir when New read it
+
+	mute       *mute.Mute
+	mutesKnown chan struct{} // closed once the mutes are
 
 	silMu               sync.Mutex // guards silent
 	silent              *silence.Tracker
@@ -109,7 +115,12 @@ func New(opts Options) (*Service, error) {
 	if err := opts.Silence.Check(); err != nil {
 		return nil, fmt.Errorf("detect: silence: %w", err)
 	}
-	s := &Service{opts: opts, log: opts.Logger, silent: silence.New(opts.Silence)}
+	for i := range opts.Inhibit {
+		if err := opts.Inhibit[i].Check(); err != nil {
+			return nil, fmt.Errorf("detect: %w", err)
+		}
+	}
+	s := &Service{opts: opts, log: opts.Logger, silent: silence.New(opts.Silence), mute: mute.New(opts.Inhibit, opts.Logger), mutesKnown: make(chan struct{})}
 	if opts.RulesDir != "" {
 		// Before reading, so that a change in between is not missed.
 		s.print = fingerprint(opts.RulesDir)
@@ -134,8 +145,8 @@ func (s *Service) Run(ctx context.Context) error {
 	defer cancel()
 	s.restoreSilence(ctx)
 	var wg sync.WaitGroup
-	errs := make([]error, 4)
-	for i, f := range []func(context.Context) error{s.match, s.correlate, s.watch, s.watchSources} {
+	errs := make([]error, 5)
+	for i, f := range []func(context.Context) error{s.match, s.correlate, s.watch, s.watchSources, s.muting} {
 		wg.Go(func() {
 			if errs[i] = f(ctx); errs[i] != nil {
 				cancel()
@@ -232,5 +243,6 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	out.Set("vagus_detect_groups", "correlation groups live", float64(st.Groups))
 	out.Set("vagus_detect_sources_silent", "sources that have fallen silent or collapsed", float64(s.silentNow.Load()))
 	out.Set("vagus_detect_rules_blind", "rules all of whose sources are silent", float64(s.blindNow.Load()))
+	s.collectMutes(out)
 	out.Set("vagus_detect_rules", "rules running", float64(len(s.matcher.Load().rules)))
 }

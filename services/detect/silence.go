@@ -121,6 +121,9 @@ func (s *Service) watchSources(ctx context.Context) error {
 	if s.opts.Silence.Off {
 		return nil
 	}
+	if !s.awaitMutes(ctx) {
+		return nil
+	}
 	tick := time.NewTicker(s.opts.SilenceInterval)
 	defer tick.Stop()
 	saved := time.Now()
@@ -171,6 +174,7 @@ func (s *Service) judgeSources(ctx context.Context) []finding.Alert {
 func (s *Service) publishSilence(ctx context.Context, alerts []finding.Alert) bool {
 	for i := range alerts {
 		a := &alerts[i]
+		s.mute.Apply(a)
 		data, err := json.Marshal(a)
 		for err == nil {
 			m := bus.Msg{Subject: subjects.Alerts(string(a.Level)), ID: subjects.AlertID(a.UID, strconv.Itoa(a.Revision)), Data: data}

@@ -63,7 +63,7 @@ func specs() []spec {
 func buckets() []string {
 	return []string{
 		subjects.BucketDecisions, subjects.BucketRuns, subjects.BucketApprovals,
-		subjects.BucketCheckpoints, subjects.BucketLists, subjects.BucketContent, subjects.BucketAssets,
+		subjects.BucketCheckpoints, subjects.BucketLists, subjects.BucketContent, subjects.BucketSilences, subjects.BucketAssets,
 	}
 }
 

@@ -97,6 +97,8 @@ type Normalize struct {
 type Detect struct {
 	Rules   string         `yaml:"rules"`
 	Silence detect.Silence `yaml:"silence"` // sources that stop sending
+	// Inhibit mutes alerts while others fire.
+	Inhibit []detect.Inhibition `yaml:"inhibit"`
 }
 
 // Respond is the playbook engine and its API.
@@ -279,6 +281,11 @@ func (c *Config) check(data []byte) error {
 	}
 	if err := c.Normalize.Enrich.Check(); err != nil {
 		return at("normalize.enrich", "%s", err)
+	}
+	for i := range c.Detect.Inhibit {
+		if err := c.Detect.Inhibit[i].Check(); err != nil {
+			return at("detect.inhibit", "%s", err)
+		}
 	}
 	if err := c.Detect.Silence.Check(); err != nil {
 		return at("detect.silence", "%s", err)
