@@ -49,7 +49,19 @@ func Decode(payload []byte, into *Block) error {
 	if err != nil {
 		return err
 	}
-	for range cols {
+	if err := into.columns(&r, cols); err != nil {
+		return err
+	}
+	if len(r.rest()) != 0 {
+		return fmt.Errorf("decode block: %w: %d bytes too many", ErrCorrupt, len(r.rest()))
+	}
+	return nil
+}
+
+// columns reads the columns of a Native block behind its size. Rows without
+// any carry no data.
+func (b *Block) columns(r *reader, n int) error {
+	for range n {
 		name, typ := r.bytes(maxName), r.bytes(maxName)
 		if r.failed {
 			return fmt.Errorf("decode block: %w: cut short", ErrCorrupt)
@@ -58,21 +70,18 @@ func Decode(payload []byte, into *Block) error {
 		if !ok {
 			return fmt.Errorf("decode block: %w: column %q has unsupported type %q", ErrCorrupt, name, typ)
 		}
-		col := &into.skip
+		col := &b.skip
 		if def := columnByName[string(name)]; def != nil && def.Kind == kind {
-			if into.pool[def.ID] == nil {
-				into.pool[def.ID] = &Column{}
+			if b.pool[def.ID] == nil {
+				b.pool[def.ID] = &Column{}
 			}
-			col = into.pool[def.ID]
-			into.present[def.ID] = col
+			col = b.pool[def.ID]
+			b.present[def.ID] = col
 		}
-		col.decode(&r, kind, int(h.Rows))
+		col.decode(r, kind, b.Rows())
 		if r.failed {
 			return fmt.Errorf("decode block: %w: column %q is damaged", ErrCorrupt, name)
 		}
-	}
-	if len(r.rest()) != 0 {
-		return fmt.Errorf("decode block: %w: %d bytes too many", ErrCorrupt, len(r.rest()))
 	}
 	return nil
 }
@@ -96,8 +105,15 @@ func kindOfType(typ []byte) (event.Kind, bool) {
 }
 
 func (c *Column) decode(r *reader, kind event.Kind, rows int) {
-	c.kind, c.buf, c.fixed = kind, r.buf, nil
+	c.kind, c.fixed = kind, nil
 	c.spans, c.keys, c.ends = c.spans[:0], c.keys[:0], c.ends[:0]
+	if rows > 0 {
+		c.read(r, kind, rows)
+	}
+	c.buf = r.buf // which reading may have moved
+}
+
+func (c *Column) read(r *reader, kind event.Kind, rows int) {
 	switch kind {
 	case event.KindString:
 		c.spans = r.spans(c.spans, rows)
@@ -130,7 +146,7 @@ func (c *Column) offsets(r *reader, rows int) int {
 	var last uint64
 	for i := 0; i+8 <= len(raw); i += 8 {
 		end := binary.LittleEndian.Uint64(raw[i:])
-		if end < last || end > uint64(len(r.buf)) {
+		if end < last || end > r.limit() {
 			r.failed = true
 			return 0
 		}
@@ -145,7 +161,7 @@ func (c *Column) offsets(r *reader, rows int) int {
 func (c *Column) lowCard(r *reader, n int) {
 	flags := r.u64()
 	size := r.u64()
-	if r.failed || flags&^0xff != lowCardFlags || size > uint64(len(r.buf)) {
+	if r.failed || flags&^0xff != lowCardFlags || size > r.limit() {
 		r.failed = true
 		return
 	}

@@ -17,6 +17,7 @@ const (
 	maxColumns = 1024
 	maxReasons = 256
 	maxName    = 256
+	maxNative  = 1 << 30 // bytes of one block of a NativeReader
 )
 
 // ErrCorrupt is wrapped by every error of decoding.

@@ -7,13 +7,32 @@ type reader struct {
 	buf    []byte
 	pos    int
 	failed bool
+	// more, if given, lengthens buf until n bytes follow pos, which may move buf;
+	// false if there are not so many. What was taken before stays valid.
+	more func(r *reader, n int) bool
+}
+
+// has reports whether n bytes follow, and fails if not.
+func (r *reader) has(n int) bool {
+	if n >= 0 && !r.failed && (n <= len(r.buf)-r.pos || r.more != nil && r.more(r, n)) {
+		return true
+	}
+	r.failed = true
+	return false
+}
+
+// limit is a bound on what a count can stand for: every item takes a byte.
+func (r *reader) limit() uint64 {
+	if r.more != nil {
+		return maxNative
+	}
+	return uint64(len(r.buf))
 }
 
 func (r *reader) rest() []byte { return r.buf[min(r.pos, len(r.buf)):] }
 
 func (r *reader) byte() byte {
-	if r.pos >= len(r.buf) {
-		r.failed = true
+	if !r.has(1) {
 		return 0
 	}
 	b := r.buf[r.pos]
@@ -23,6 +42,9 @@ func (r *reader) byte() byte {
 
 func (r *reader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.rest())
+	for n == 0 && r.has(len(r.rest())+1) {
+		v, n = binary.Uvarint(r.rest())
+	}
 	if n <= 0 {
 		r.failed = true
 		return 0
@@ -51,8 +73,7 @@ func (r *reader) u64() uint64 {
 
 // take returns the next n bytes, or nil and failure.
 func (r *reader) take(n int) []byte {
-	if n < 0 || r.failed || n > len(r.buf)-r.pos {
-		r.failed = true
+	if !r.has(n) {
 		return nil
 	}
 	b := r.buf[r.pos : r.pos+n : r.pos+n]
@@ -79,16 +100,19 @@ func (r *reader) spans(dst []span, n int) []span {
 			size = uint64(buf[pos])
 			pos++
 		} else {
-			v, k := binary.Uvarint(buf[min(pos, len(buf)):])
-			if k <= 0 {
+			r.pos = pos
+			if size = r.uvarint(); r.failed {
+				return dst
+			}
+			buf, pos = r.buf, r.pos
+		}
+		if size > uint64(len(buf)-pos) {
+			r.pos = pos
+			if size > maxNative || !r.has(int(size)) {
 				r.failed = true
 				return dst
 			}
-			size, pos = v, pos+k
-		}
-		if size > uint64(len(buf)-pos) {
-			r.failed = true
-			return dst
+			buf = r.buf
 		}
 		dst = append(dst, span{uint32(pos), uint32(size)})
 		pos += int(size)
