@@ -126,6 +126,9 @@ func atom(n *lang.Node, f event.Family) (c cond, exact bool) {
 	if n.Op == lang.Opaque {
 		return always, false
 	}
+	if n.View != lang.Plain || n.Op == lang.FieldEq && n.Other.View != lang.Plain {
+		return viewed(n, f), false
+	}
 	col := &event.Columns[n.Col]
 	if !col.Families.Has(f) {
 		// The table lacks the column, and rules see its zero value.
@@ -135,7 +138,7 @@ func atom(n *lang.Node, f event.Family) (c cond, exact bool) {
 	case lang.Exists:
 		return present(col), true
 	case lang.FieldEq:
-		return fieldEq(col, &event.Columns[n.Col2], f)
+		return relation(n, f)
 	case lang.Num:
 		return numeric(n, col), true
 	case lang.In:
@@ -161,12 +164,18 @@ func atom(n *lang.Node, f event.Family) (c cond, exact bool) {
 func absent(n *lang.Node, f event.Family) (cond, bool) {
 	list := event.Columns[n.Col].Kind == event.KindKeywords
 	switch n.Op {
-	case lang.FieldEq:
-		other := &event.Columns[n.Col2]
+	case lang.FieldEq: // "" stands in any of the relations to "" alone
+		other := &event.Columns[n.Other.Col]
 		if !other.Families.Has(f) {
 			return always, true
 		}
 		return empty(other), true
+	case lang.Wildcard:
+		for _, s := range n.Lits {
+			if !list && lang.ParsePattern(s).Match("") {
+				return always, true
+			}
+		}
 	case lang.Eq:
 		for _, s := range n.Lits {
 			if s == "" && !list {
@@ -209,16 +218,35 @@ func empty(col *event.Column) cond {
 	return cond{sql: "NOT " + present(col).sql}
 }
 
-// fieldEq compares the texts of two columns.
-func fieldEq(a, b *event.Column, f event.Family) (cond, bool) {
-	plain := func(k event.Kind) bool { return k == event.KindString || k == event.KindKeyword }
-	switch {
-	case !b.Families.Has(f):
-		return empty(a), true
-	case plain(a.Kind) && plain(b.Kind), a.Kind == b.Kind:
-		return cond{sql: "(" + name(a.ID) + " = " + name(b.ID) + ")"}, true
+// relation compares the texts of two columns, of which the table has the first.
+func relation(n *lang.Node, f event.Family) (cond, bool) {
+	a, b := &event.Columns[n.Col], &event.Columns[n.Other.Col]
+	if !b.Families.Has(f) {
+		if n.Rel == lang.Eq {
+			return empty(a), true
+		}
+		return always, true // every text contains ""
 	}
-	return always, false // ClickHouse writes addresses otherwise
+	plain := func(k event.Kind) bool { return k == event.KindString || k == event.KindKeyword }
+	x, y := name(a.ID), name(b.ID)
+	switch {
+	case plain(a.Kind) && plain(b.Kind):
+		if n.Fold {
+			x, y = "lower("+x+")", "lower("+y+")"
+		}
+	case a.Kind == b.Kind && n.Rel == lang.Eq:
+	default:
+		return always, false // ClickHouse writes addresses otherwise
+	}
+	switch n.Rel {
+	case lang.Contains:
+		return cond{sql: "(empty(" + y + ") OR position(" + x + ", " + y + ") > 0)"}, true
+	case lang.Prefix:
+		return cond{sql: "startsWith(" + x + ", " + y + ")"}, true
+	case lang.Suffix:
+		return cond{sql: "endsWith(" + x + ", " + y + ")"}, true
+	}
+	return cond{sql: "(" + x + " = " + y + ")"}, true
 }
 
 func numeric(n *lang.Node, col *event.Column) cond {
@@ -343,6 +371,8 @@ func text(n *lang.Node, value string) (cond, bool) {
 		return either(kids), true
 	case lang.Match:
 		return pattern(n, value), false
+	case lang.Wildcard:
+		return literally(n, func(texts []string) cond { return contains(value, texts, true) }), false
 	}
 	return always, false
 }

@@ -4,6 +4,7 @@ package history
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -74,7 +75,16 @@ func expression(r *rand.Rand, depth int) string {
 	text := event.Columns[pick(r, textCols)].Path
 	list := event.Columns[pick(r, listCols)].Path
 	num := event.Columns[pick(r, numCols)].Path
-	switch r.IntN(15) {
+	switch r.IntN(19) {
+	case 15:
+		return pick(r, []string{"unmapped.a", `unmapped["b/c"]`, "unmapped.quo", `unmapped["k\\"y"]`}) + pick(r, []string{" == ", " != ", " contains ", " startsWith ", " endsWith "}) + literal(word(r))
+	case 16:
+		return fmt.Sprintf("%s(%s, %s)", pick(r, []string{"icontains", "contains_any", "wildcard", "istartsWith"}), pick(r, []string{"unmapped.a", "event.text", text, list}), literals(r))
+	case 17:
+		return text + pick(r, []string{" == ", " != ", " contains ", " startsWith ", " endsWith "}) + pick(r, []string{"actor.user.name", "process.path", "http_request.path", "tool.arguments"})
+	case 18:
+		return pick(r, []string{`text(http_response.code) == "401"`, `text(http_response.code) in ["", "0", "403"]`, `text(ai.stream) == "true"`, `text(http_response.code) startsWith "4"`, `text(traffic.bytes_out) == "401"`,
+			`icontains(actor.user.name, http_request.path)`, `istartsWith(tool.arguments, actor.user.name)`, `event.text contains "10.0"`, `"cmd.exe" in event.text`, `any(event.text, # matches "(?i)foo b")`, `not ("x" in event.text)`})
 	case 0, 1:
 		return text + pick(r, []string{" == ", " != ", " contains ", " startsWith ", " endsWith "}) + literal(word(r))
 	case 2:
@@ -150,6 +160,13 @@ func randomEvents(t testing.TB, r *rand.Rand, f event.Family, rows int) ([]byte,
 				b.AppendScore(event.Scores, pick(r, []string{"a", "b"}), r.Float64())
 			}
 		}
+		if r.IntN(2) == 0 {
+			text, _ := json.Marshal(map[string]any{pick(r, []string{"a", "b/c", "quo", `k"y`}): word(r), "n": r.IntN(3), "list": []string{word(r)}})
+			if r.IntN(4) == 0 {
+				text = text[:r.IntN(len(text)+1)] // cut
+			}
+			b.SetString(event.Unmapped, pick(r, []string{string(text), strings.ReplaceAll(string(text), "a", `\u0061`), strings.ReplaceAll(string(text), "/", `\/`)}))
+		}
 		b.EndRow()
 	}
 	payload := b.AppendTo(nil, block.Header{Kind: block.KindEvents})
@@ -195,7 +212,7 @@ func scanned(t testing.TB, db Database, q Query) ([]string, Progress) {
 		for _, table := range q.tables() {
 			t.Log(table.sql(Span{From: q.From, To: q.To}, false))
 		}
-		t.Fatalf("%s: %v", q.Rules[0].When.Source, err)
+		t.Fatalf("%s: %v", q.Sets[0].Rules[0].When.Source, err)
 	}
 	slices.Sort(out)
 	return out, p
@@ -238,7 +255,7 @@ func TestConditionIsNecessary(t *testing.T) {
 		}
 		cases++
 		want := direct(rules, blocks)
-		got, p := scanned(t, db, Query{From: day, To: day.AddDate(0, 0, 1), Rules: rules})
+		got, p := scanned(t, db, Query{From: day, To: day.AddDate(0, 0, 1), Sets: []*Set{NewSet(rules)}})
 		if diff := cmp.Diff(want, got); diff != "" {
 			for _, x := range rules {
 				t.Logf("%s: %s\n  %s\n  ai: %s\n  network: %s", x.ID, x.When.Source, x.When.Root, Condition(x.When.Root, event.FamilyAI), Condition(x.When.Root, event.FamilyNetwork))
@@ -333,7 +350,7 @@ func TestScanStopsAndCancels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := Query{From: day, To: day.AddDate(0, 0, 1), Rules: []*rule.Rule{newRule("r", e, 0x3f)}, Newest: true}
+	q := Query{From: day, To: day.AddDate(0, 0, 1), Sets: []*Set{NewSet([]*rule.Rule{newRule("r", e, 0x3f)})}, Newest: true}
 	var times []int64
 	if _, err := Scan(t.Context(), db, q, func(m Match) error {
 		if times = append(times, m.Time); len(times) == 5 {

@@ -14,8 +14,8 @@ import (
 type Query struct {
 	// From and To bound the event time; To is excluded.
 	From, To time.Time
-	// Rules are those whose matches are wanted.
-	Rules []*rule.Rule
+	// Sets are the rules whose matches are wanted.
+	Sets []*Set
 	// Columns are read besides those that the rules need.
 	Columns []event.ColumnID
 	// Newest gives the newest events first.
@@ -43,15 +43,17 @@ func (q *Query) tables() []table {
 	for i := range event.FamilyNames {
 		f := event.Family(i)
 		var rules []*rule.Rule
-		for _, r := range q.Rules {
-			if r.Source.Families.Has(f) && !r.Disabled {
-				rules = append(rules, r)
+		for _, s := range q.Sets {
+			for _, r := range s.matched {
+				if r.Source.Families.Has(f) {
+					rules = append(rules, r)
+				}
 			}
 		}
 		if len(rules) == 0 {
 			continue
 		}
-		t := table{family: f, columns: q.columns(rules, f)}
+		t := table{family: f, columns: q.columns(f)}
 		c := q.condition(rules, f)
 		if c.sql == "" && !c.always {
 			continue
@@ -121,17 +123,21 @@ func products(r *rule.Rule) cond {
 
 // columns lists what matching and the signals of the rules read, of what the
 // family has.
-func (q *Query) columns(rules []*rule.Rule, f event.Family) []event.ColumnID {
+func (q *Query) columns(f event.Family) []event.ColumnID {
 	ids := []event.ColumnID{event.EventUID, event.Time, event.ReceivedAt, event.Source, event.ClassUID}
 	ids = append(ids, q.Columns...)
-	for _, r := range rules {
-		ids = append(ids, r.When.Columns...)
-		ids = append(append(ids, r.GroupBy()...), r.Shown()...)
-		for _, e := range r.Exceptions {
-			ids = append(ids, e.When.Columns...)
-		}
-		if c := r.Correlate; c != nil && c.Type == rule.ValueCount {
-			ids = append(ids, c.Field)
+	for _, s := range q.Sets {
+		for _, r := range s.matched {
+			if !r.Source.Families.Has(f) {
+				continue
+			}
+			ids = append(ids, r.When.Columns...)
+			for _, e := range r.Exceptions {
+				ids = append(ids, e.When.Columns...)
+			}
+			for _, feed := range s.feeds.Of(r) {
+				ids = append(append(append(ids, feed.Group...), feed.Value...), feed.Shown...)
+			}
 		}
 	}
 	slices.Sort(ids)

@@ -23,6 +23,7 @@ type Database interface {
 // Match is the match of a rule on an event. It is valid during the call that
 // gets it.
 type Match struct {
+	Set   *Set
 	Rule  *rule.Rule
 	Block *block.Block
 	Row   int
@@ -46,7 +47,15 @@ var ErrStop = errors.New("stop")
 // Ending ctx cancels the statements that run.
 func Scan(ctx context.Context, db Database, q Query, matched func(Match) error, progress func(Progress)) (Progress, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &scan{q: q, db: db, tables: q.tables(), matcher: match.New(q.Rules), matched: matched}
+	s := &scan{q: q, db: db, tables: q.tables(), matched: matched, sets: map[*rule.Rule]*Set{}}
+	var rules []*rule.Rule
+	for _, set := range q.Sets {
+		for _, r := range set.matched {
+			rules = append(rules, r)
+			s.sets[r] = set
+		}
+	}
+	s.matcher = match.New(rules)
 	if progress == nil {
 		progress = func(Progress) {}
 	}
@@ -89,6 +98,7 @@ type scan struct {
 	db      Database
 	tables  []table
 	matcher *match.Matcher
+	sets    map[*rule.Rule]*Set
 	matched func(Match) error
 	p       Progress
 }
@@ -164,7 +174,7 @@ func (s *scan) merge(streams []*stream) error {
 		h := st.head()
 		st.next++
 		s.p.Matches++
-		if err := s.matched(Match{h.rule, &st.block, h.row, h.time}); err != nil {
+		if err := s.matched(Match{s.sets[h.rule], h.rule, &st.block, h.row, h.time}); err != nil {
 			return err
 		}
 		if st.next < len(st.hits) {

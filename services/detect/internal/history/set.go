@@ -1,0 +1,53 @@
+package history
+
+import (
+	"log/slog"
+
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
+	"github.com/vagus-hub/vagus/services/detect/internal/match"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+)
+
+// Set is a set of rules as it would run: linked, so that correlations get what
+// they name.
+type Set struct {
+	Rules   []*rule.Rule
+	matched []*rule.Rule
+	feeds   *rule.Feeds
+}
+
+// NewSet links rules. Every rule takes part, also one that is not enabled: who
+// asks about it wants to know.
+func NewSet(rules []*rule.Rule) *Set {
+	s := &Set{}
+	for _, r := range rules {
+		if r.Disabled {
+			on := *r
+			on.Disabled = false
+			r = &on
+		}
+		s.Rules = append(s.Rules, r)
+	}
+	s.matched, s.feeds = rule.Matched(s.Rules), rule.NewFeeds(s.Rules)
+	return s
+}
+
+// evaluation correlates the matches of a set.
+type evaluation struct {
+	set  *Set
+	corr *correlate.Correlator
+	emit func(finding.Alert)
+}
+
+func newEvaluation(s *Set, emit func(finding.Alert)) *evaluation {
+	return &evaluation{set: s, corr: correlate.New(s.Rules, slog.New(slog.DiscardHandler)), emit: emit}
+}
+
+func (e *evaluation) add(m Match) {
+	feeds := e.set.feeds.Of(m.Rule)
+	for i := range feeds {
+		sig := match.Signal(&feeds[i], m.Block, m.Row)
+		e.corr.Add(&sig, e.emit)
+	}
+}
