@@ -1,6 +1,7 @@
 package json
 
 import (
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -48,10 +49,10 @@ func (v Value) AppendText(dst []byte) []byte {
 // JSON does not know stay as they are; halves of a surrogate pair become U+FFFD.
 func AppendUnescaped(dst, s []byte) []byte {
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c != '\\' || i+1 == len(s) {
-			dst = append(dst, c)
-			continue
+		n := escape(s, i)
+		dst = append(dst, s[i:n]...)
+		if i = n; i >= len(s)-1 {
+			return append(dst, s[i:]...)
 		}
 		i++
 		switch s[i] {
@@ -89,6 +90,20 @@ func AppendUnescaped(dst, s []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// escape is where the next backslash stands, len(s) if there is none.
+func escape(s []byte, i int) int {
+	for ; i <= len(s)-8; i += 8 {
+		w := load8(s, i) ^ slashes
+		if m := (w - ones) &^ w & highs; m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
+	}
+	for i < len(s) && s[i] != '\\' {
+		i++
+	}
+	return i
 }
 
 func hex4(s []byte) (rune, bool) {
@@ -144,4 +159,21 @@ func (v Value) Empty() bool {
 		return true
 	}
 	return false
+}
+
+// Plain reports whether a text needs no escapes to stand in quotes.
+func Plain(s []byte) bool {
+	i := 0
+	for ; i <= len(s)-8; i += 8 {
+		w := load8(s, i)
+		if marks(w)|(w-' '*ones)&^w&highs != 0 {
+			return false
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }

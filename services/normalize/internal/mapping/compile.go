@@ -34,7 +34,7 @@ type Mapping struct {
 	unwrap  string   // array that stands for its elements
 	depth   int      // levels of split
 	slots   []string // paths as unmapped shows them
-	ignored []bool   // by slot: placed by a pattern, not wanted
+	ignored bitset   // slots that are placed by a pattern, and not wanted
 	times   []timeOp
 	drops   []dropOp
 	cases   []caseOp
@@ -58,7 +58,7 @@ type caseOp struct {
 	family   event.Family
 	activity *op
 	ops      []op
-	consumed []bool // by slot: what is not consumed goes to unmapped
+	consumed bitset // slots that are used; the others go to unmapped
 }
 
 // op fills one column.
@@ -189,10 +189,12 @@ func (c *compiler) compile(f *file) {
 	if len(c.errs) > 0 {
 		return
 	}
-	m.ignored = make([]bool, len(m.slots))
+	m.ignored = newBitset(len(m.slots))
 	for path, s := range c.slots {
 		if segments, err := c.parse(place{value: path}); err == nil {
-			m.ignored[s] = m.root.find(segments).ignore
+			if m.root.find(segments).ignore {
+				m.ignored.set(s)
+			}
 			m.slots[s] = shown(segments)
 		}
 	}

@@ -165,11 +165,11 @@ func (c *compiler) transform(name place) transform {
 
 // consume notes which slots a case uses; the others count as unmapped there.
 func (c *compiler) consume(k *caseOp) {
-	k.consumed = make([]bool, len(c.m.slots))
+	k.consumed = newBitset(len(c.m.slots))
 	use := func(slots ...int) {
 		for _, s := range slots {
 			if s >= 0 {
-				k.consumed[s] = true
+				k.consumed.set(s)
 			}
 		}
 	}

@@ -211,7 +211,7 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 		if r.setValue(b, o, text) {
 			return true
 		}
-		r.bad[s] = true
+		r.bad.set(s)
 	}
 	return false
 }

@@ -32,8 +32,12 @@ func (r *Runner) applyList(b *block.Builder, o *op, slot int) bool {
 		return true
 	}
 	r.items(b, o, textOf(v.json, r.a))
-	for _, e := range v.more[:min(len(v.more), maxItems)] {
-		r.items(b, o, textOf(e, r.a))
+	n := 0
+	for i := range r.more {
+		if m := &r.more[i]; m.slot == slot && n < maxItems {
+			r.items(b, o, textOf(m.json, r.a))
+			n++
+		}
 	}
 	return true
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"math/bits"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
@@ -64,8 +64,10 @@ type Runner struct {
 	sink   Sink
 	nested int // strings of JSON that the runner is in
 	values []value
-	live   []uint64 // bits of the slots that have a value
-	bad    []bool   // slots whose value did not fit its column
+	live   bitset // slots that have a value
+	bad    bitset // slots whose value did not fit its column
+	more   []slotJSON
+	seen   json.Seen // what was skipped before
 	rec    Record
 	result Result
 
@@ -92,6 +94,12 @@ type Runner struct {
 	many    bool          // the record holds several events
 }
 
+// slotJSON is a further value for a slot that has one.
+type slotJSON struct {
+	slot int
+	json json.Value
+}
+
 type splitAt struct {
 	node *node
 	key  string
@@ -102,7 +110,7 @@ type splitAt struct {
 func NewRunner(m *Mapping, sink Sink) *Runner {
 	n := len(m.slots)
 	r := &Runner{
-		m: m, sink: sink, values: make([]value, n), live: make([]uint64, (n+63)/64), bad: make([]bool, n),
+		m: m, sink: sink, values: make([]value, n), live: newBitset(n), bad: newBitset(n),
 		a: make([]byte, 0, 64<<10), b: make([]byte, 0, 64<<10), arena: make([]byte, 0, 16<<10),
 	}
 	r.setLine = func(slot int, part []byte) {
@@ -155,41 +163,40 @@ func (r *Runner) mapLine(data []byte) Result {
 }
 
 // has reports whether a slot has a value.
-func (r *Runner) has(slot int) bool { return r.live[slot>>6]&(1<<(slot&63)) != 0 }
+func (r *Runner) has(slot int) bool { return r.live.has(slot) }
 
 // setText gives a slot a text.
 func (r *Runner) setText(slot int, part []byte) {
-	r.live[slot>>6] |= 1 << (slot & 63)
-	r.values[slot] = value{text: part, more: r.values[slot].more[:0]}
+	r.live.set(slot)
+	r.values[slot] = value{text: part}
 }
 
-// setJSON gives a slot a JSON value; the second and later ones are more.
+// setJSON gives a slot a JSON value; the second and later ones of a [*] path are
+// more.
 func (r *Runner) setJSON(slot int, v json.Value) {
-	s := &r.values[slot]
 	if r.has(slot) {
-		s.more = append(s.more, v)
+		r.more = append(r.more, slotJSON{slot, v})
 		return
 	}
-	r.live[slot>>6] |= 1 << (slot & 63)
-	*s = value{json: v, more: s.more[:0]}
+	r.live.set(slot)
+	s := &r.values[slot]
+	s.json, s.text = v, nil
 }
 
 func (r *Runner) clear() {
-	for w, live := range r.live {
-		for ; live != 0; live &= live - 1 {
-			r.bad[w<<6+bits.TrailingZeros64(live)] = false
-		}
-		r.live[w] = 0
-	}
+	clear(r.live)
+	clear(r.bad)
+	r.more = r.more[:0]
 	r.unmapped, r.path, r.splits, r.extra, r.arena = r.unmapped[:0], r.path[:0], r.splits[:0], r.extra[:0], r.arena[:0]
 }
 
 // forget clears slots, so that a record does not inherit from the one before.
 func (r *Runner) forget(slots []int) {
 	for _, s := range slots {
-		r.live[s>>6] &^= 1 << (s & 63)
-		r.bad[s] = false
+		r.live.unset(s)
+		r.bad.unset(s)
 	}
+	r.more = slices.DeleteFunc(r.more, func(m slotJSON) bool { return !r.live.has(m.slot) })
 }
 
 // uid is the record's for its first event, and derived from it for the others.

@@ -41,15 +41,11 @@ func (r *Runner) keepAt(v json.Value) {
 // keepUnused counts the slots that the class placed and keeps the others.
 func (r *Runner) keepUnused(k *caseOp) {
 	for w, live := range r.live {
-		for ; live != 0; live &= live - 1 {
-			s := w<<6 + bits.TrailingZeros64(live)
-			switch {
-			case r.m.ignored[s]:
-			case !k.consumed[s] || r.bad[s]:
-				r.keepSlot(s)
-			default:
-				r.Mapped++
-			}
+		live &^= r.m.ignored[w]
+		placed := live & k.consumed[w] &^ r.bad[w]
+		r.Mapped += bits.OnesCount64(placed)
+		for rest := live &^ placed; rest != 0; rest &= rest - 1 {
+			r.keepSlot(w<<6 + bits.TrailingZeros64(rest))
 		}
 	}
 }
@@ -74,6 +70,9 @@ func (r *Runner) keepSlot(slot int) {
 // appendQuoted writes a JSON string.
 func appendQuoted(dst, s []byte) []byte {
 	dst = append(dst, '"')
+	if json.Plain(s) {
+		return append(append(dst, s...), '"')
+	}
 	for _, c := range s {
 		switch {
 		case c == '"' || c == '\\':

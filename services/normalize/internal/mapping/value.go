@@ -9,11 +9,10 @@ import (
 )
 
 // value is what a slot holds for the current record: a JSON value, or text cut
-// from a line. more holds further values of a [*] path.
+// from a line.
 type value struct {
 	json json.Value // Absent for text
 	text []byte     // of a JSON string once it was asked for
-	more []json.Value
 }
 
 // isText reports whether the value is text or a JSON string.

@@ -169,11 +169,11 @@ func (r *Runner) place(s *json.Scanner, n *node, key []byte) {
 	kind := s.Next()
 	r.hasRoot = r.hasRoot || n.split
 	if n.skip || kind == json.Null || kind == json.Absent {
-		s.Value()
+		s.Skip(kind, &r.seen)
 		return
 	}
 	if n.split {
-		v := s.Value()
+		v := s.Read(kind)
 		if kind == json.Array {
 			r.splits = append(r.splits, splitAt{n, view(key), v.Raw})
 		} else {
@@ -183,7 +183,7 @@ func (r *Runner) place(s *json.Scanner, n *node, key []byte) {
 	}
 	parts := kind == json.Object && n.children != nil || kind == json.Array && (n.indexes != nil || n.every != nil || n.keyValue)
 	if !parts {
-		v := s.Value()
+		v := s.Read(kind)
 		if n.slot >= 0 {
 			r.setJSON(n.slot, v)
 		}
