@@ -14,7 +14,10 @@ missing() {
 
 report() {
     missing | while read -r program package why; do
-        echo "missing: $program (Debian package $package): $why"
+        case $package in
+        built) echo "missing: $program (python3 scripts/record/programs.py install $program): $why" ;;
+        *) echo "missing: $program (Debian package $package): $why" ;;
+        esac
     done
 }
 
@@ -33,7 +36,7 @@ unpack() {
 
 case ${1-} in
 install)
-    packages=$(missing | cut -d' ' -f2 | grep -v '^rsyslog$' | sort -u)
+    packages=$(missing | cut -d' ' -f2 | grep -vx -e rsyslog -e built | sort -u)
     if [ -n "$packages" ] && command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
         export DEBIAN_FRONTEND=noninteractive
         # A failure is not fatal here: what is still missing is named below.
@@ -43,6 +46,11 @@ install)
     fi
     if missing | grep -q '^rsyslogd ' && command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
         { apt-get update -qq && unpack; } >&2 || echo "rsyslog could not be unpacked" >&2
+    fi
+    built=$(missing | awk '$2 == "built" { print $1 }')
+    if [ -n "$built" ] && [ "$(id -u)" = 0 ]; then
+        # shellcheck disable=SC2086 # one word a program
+        python3 "$(dirname -- "$0")/record/programs.py" install $built >&2 || echo "could not be built: $built" >&2
     fi
     ;;
 check) ;;

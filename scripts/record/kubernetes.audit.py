@@ -3,9 +3,7 @@
 
 Needs    Go 1.26 and the Go module proxy, openssl, python3; 3 GB of disk and
          about ten minutes for the first build.
-Installs a kube-apiserver of VERSION with an embedded etcd into the cache. It is
-         built from the published Go modules in a throw-away module there; no
-         foreign source enters the repository.
+Installs a kube-apiserver with an embedded etcd into the cache (programs.py).
 Writes   schemas/sources/kubernetes.audit/testdata/audit.ndjson         file backend, one event a line
          schemas/sources/kubernetes.audit/testdata/webhook.json         webhook backend, one POST body (EventList)
 
@@ -32,10 +30,9 @@ import threading
 import time
 
 import common
+import programs
 import receiver
 
-VERSION = "1.36.1"
-STAGING = "0.36.1"
 SYSTEM_EVENTS = 120
 HERE = common.REPO / "scripts" / "record" / "_kube-apiserver"
 
@@ -44,28 +41,6 @@ TOKENS = {  # user -> groups
     "alice@example.com": "ml-engineers",
     "bob@example.com": "contractors",
 }
-
-
-def build():
-    """Builds the API server unless the cache has it."""
-    work = common.cache_dir("kube-apiserver-" + VERSION)
-    binary = work / "kube-apiserver"
-    if binary.exists():
-        return binary
-    env = {**os.environ, "GOWORK": "off", "GOFLAGS": "-mod=mod"}
-    info = subprocess.run(["go", "mod", "download", "-json", f"k8s.io/kubernetes@v{VERSION}"], cwd=work, env=env,
-                          check=True, capture_output=True).stdout
-    gomod = open(json.loads(info)["GoMod"], encoding="utf-8").read()
-    # The published module points at folders it does not ship; point at the published modules instead.
-    staging = [line.split()[0] for line in gomod.splitlines() if "=> ./staging/" in line]
-    replaces = "".join(f"replace {m} => {m} v{STAGING}\n" for m in staging)
-    (work / "go.mod").write_text(f"module recorder\n\ngo 1.26.0\n\nrequire k8s.io/kubernetes v{VERSION}\n\n{replaces}")
-    shutil.copy(HERE / "main.go", work / "main.go")
-    subprocess.run(["go", "mod", "tidy", "-e"], cwd=work, env=env, check=True)
-    version = " ".join(f"-X k8s.io/{m}.gitVersion=v{VERSION}" for m in ("component-base/version", "client-go/pkg/version"))
-    subprocess.run(["nice", "-n", "19", "go", "build", "-p", "1", "-trimpath", "-ldflags", version, "-o", binary, "."],
-                   cwd=work, env=env, check=True)
-    return binary
 
 
 def kubelet(cert, key):
@@ -279,7 +254,7 @@ def attacks(c):
 
 
 def main():
-    binary = build()
+    binary = programs.kube_apiserver()
     work = common.cache_dir("kube-run")
     shutil.rmtree(work)
     work.mkdir()

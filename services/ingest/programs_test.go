@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -18,24 +19,23 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
 
-// TestSendingPrograms drives the service with programs too large to install for
-// every run: each is tested if a variable names its binary. What they send is
-// recorded under schemas/sources and tested without them, too.
-//
-//	VAGUS_TEST_KUBE_APISERVER  as scripts/record/kubernetes.audit.py builds it
-//	VAGUS_TEST_LITELLM         litellm of the package litellm[proxy]
+// TestSendingPrograms drives the service with programs that Debian does not
+// have; scripts/record/programs.py brings them ("./task deps").
 func TestSendingPrograms(t *testing.T) {
-	for variable, test := range map[string]func(t *testing.T, binary string){
-		"VAGUS_TEST_KUBE_APISERVER": kubeAPIServer,
-		"VAGUS_TEST_LITELLM":        liteLLM,
+	for name, test := range map[string]func(t *testing.T, binary string){
+		"kube-apiserver": kubeAPIServer,
+		"litellm":        liteLLM,
+		"otelcol":        collector,
 	} {
-		if binary := os.Getenv(variable); binary != "" {
-			t.Run(filepath.Base(binary), func(t *testing.T) { test(t, binary) })
-		}
+		t.Run(name, func(t *testing.T) { test(t, testkit.Program(t, name)) })
 	}
 }
 
@@ -187,4 +187,62 @@ callback_settings:
 		}
 	}
 	t.Logf("%d calls logged, %d bytes the first", len(got), len(got[0]))
+}
+
+// collector reads a file and takes an application's spans, and sends both on:
+// logs over gRPC, spans over HTTP, each compressed its own way.
+func collector(t *testing.T, binary string) {
+	b := testkit.Bus(t)
+	o := options(b)
+	o.OTLP.GRPC = "127.0.0.1:0"
+	s := start(t, o)
+	dir := t.TempDir()
+	addr := testkit.FreeAddr(t)
+	lines := write(t, filepath.Join(dir, "app.log"), "order 17 was refused\norder 18 was taken\n")
+	config := write(t, filepath.Join(dir, "config.yaml"), `
+receivers:
+  filelog: {include: ["`+lines+`"], start_at: beginning}
+  otlp: {protocols: {grpc: {endpoint: "`+addr+`"}}}
+processors:
+  batch: {timeout: 100ms}
+exporters:
+  otlp:
+    endpoint: "`+s.OTLPAddr()+`"
+    compression: zstd
+    headers: {authorization: Bearer all-secret}
+    tls: {insecure: true}
+  otlphttp:
+    endpoint: "`+s.URL()+`"
+    compression: gzip
+    headers: {authorization: Bearer all-secret}
+service:
+  telemetry: {metrics: {level: none}}
+  pipelines:
+    logs: {receivers: [filelog], processors: [batch], exporters: [otlp]}
+    traces: {receivers: [otlp], processors: [batch], exporters: [otlphttp]}
+`)
+	log := program(t, dir, nil, binary, "--config", config)
+	send := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		spans, err := otlptracegrpc.New(ctx, otlptracegrpc.WithInsecure(), otlptracegrpc.WithEndpoint(addr))
+		if err != nil {
+			return false
+		}
+		traces := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+		_, span := traces.Tracer("shop").Start(ctx, "chat small-model")
+		span.SetAttributes(attribute.String("gen_ai.operation.name", "chat"))
+		span.End()
+		return traces.Shutdown(ctx) == nil
+	}
+	var got []string
+	until(t, 60*time.Second, log, "two lines and a span are here", func() bool {
+		if len(got) < 3 && !send() {
+			return false
+		}
+		got, _ = stored(t, b, subjects.StreamRaw)
+		text := strings.Join(got, "\n")
+		return strings.Contains(text, "order 17 was refused") && strings.Contains(text, "order 18 was taken") && strings.Contains(text, "gen_ai.operation.name")
+	})
+	t.Logf("%d records of the collector", len(got))
 }

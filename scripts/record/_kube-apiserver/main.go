@@ -1,7 +1,7 @@
 // Command kube-apiserver is the Kubernetes API server with its etcd in the same
 // process, for recordings: nothing to install, nothing left running.
 //
-// It is built in a throw-away module (see kubernetes.audit.py), never as part
+// It is built in a throw-away module (see programs.py), never as part
 // of this repository's modules; the go command skips this folder.
 package main
 
