@@ -35,6 +35,7 @@ type Mapping struct {
 	depth   int      // levels of split
 	slots   []string // paths as unmapped shows them
 	ignored bitset   // slots that are placed by a pattern, and not wanted
+	keepAll bool     // what filled no column is kept, even where it could have
 	times   []timeOp
 	drops   []dropOp
 	cases   []caseOp
@@ -157,7 +158,8 @@ func (c *compiler) compile(f *file) {
 		m.absent = append(m.absent, []byte(a))
 	}
 	c.lines(f)
-	m.unwrap = f.Unwrap
+	c.same(f.Same)
+	m.unwrap, m.keepAll = f.Unwrap, f.KeepAll
 	at := m.root
 	for _, key := range f.Split {
 		at = at.find([]segment{{key: key, index: -1}})
@@ -202,6 +204,45 @@ func (c *compiler) compile(f *file) {
 		c.consume(&m.cases[i])
 	}
 	m.root.freeze()
+}
+
+// same lets places of the record stand for others, in the order of the file.
+// The last key of a path may be *: any that the mapping does not speak of.
+func (c *compiler) same(list []samePlace) {
+	for _, s := range list {
+		from, err := c.parse(s.Path)
+		if err != nil {
+			c.fail(err)
+			continue
+		}
+		to, path := c.m.root, ""
+		if s.As.value != "" {
+			segments, err := c.parse(s.As)
+			if err != nil {
+				c.fail(err)
+				continue
+			}
+			to, path = c.m.root.find(segments), shown(segments)+"."
+		}
+		last := from[len(from)-1]
+		parent := c.m.root.find(from[:len(from)-1])
+		switch {
+		case last.index >= 0 || last.index == everyElement:
+			c.fail(s.Path.errorf("path %q: an element of a list cannot be read as another place", s.Path.value))
+			continue
+		case last.key == "*":
+			parent.rest = to
+		case parent.children[last.key] != nil:
+			c.fail(s.Path.errorf("path %q is spoken of before; put it first", s.Path.value))
+			continue
+		default:
+			if parent.children == nil {
+				parent.children = map[string]*node{}
+			}
+			parent.children[last.key] = to
+		}
+		to.other, to.shown = true, []byte(path)
+	}
 }
 
 func (c *compiler) mark(paths []place, set func(*node)) {

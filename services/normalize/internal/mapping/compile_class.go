@@ -163,7 +163,10 @@ func (c *compiler) transform(name place) transform {
 	return t
 }
 
-// consume notes which slots a case uses; the others count as unmapped there.
+// consume notes which slots a case uses; the others count as unmapped there. A
+// mapping that keeps all counts a slot as used only in the events in which it
+// fills a column, which the runner notes, and an activity's only if the value
+// can be told from the activity.
 func (c *compiler) consume(k *caseOp) {
 	k.consumed = newBitset(len(c.m.slots))
 	use := func(slots ...int) {
@@ -174,13 +177,15 @@ func (c *compiler) consume(k *caseOp) {
 		}
 	}
 	for i := range k.ops {
-		for o := &k.ops[i]; o != nil; o = o.or {
+		for o := &k.ops[i]; o != nil && !c.m.keepAll; o = o.or {
 			use(o.slots...)
 			use(o.minus, o.join)
 		}
 	}
 	for o := k.activity; o != nil; o = o.or {
-		use(o.slots...)
+		if !c.m.keepAll || tells(k.activity) {
+			use(o.slots...)
+		}
 	}
 	for _, t := range c.m.times {
 		use(t.slot)
@@ -193,4 +198,16 @@ func (c *compiler) consume(k *caseOp) {
 			use(t.slot)
 		}
 	}
+}
+
+// tells reports whether the activities of a map tell its values.
+func tells(o *op) bool {
+	seen := map[string]bool{}
+	for _, to := range o.mapping {
+		if seen[to] {
+			return false
+		}
+		seen[to] = true
+	}
+	return true
 }

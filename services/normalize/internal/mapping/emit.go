@@ -1,7 +1,6 @@
 package mapping
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/vagus-hub/vagus/schemas/event"
@@ -47,6 +46,7 @@ func (r *Runner) write(k *caseOp) {
 		b.SetString(event.ActivityName, k.class.ActivityName(id))
 	}
 	b.SetInt(event.SeverityID, 1)
+	clear(r.used)
 	for i := range k.ops {
 		o := &k.ops[i]
 		for o != nil && !r.apply(b, o) {
@@ -140,10 +140,8 @@ func (r *Runner) text(slot int) []byte {
 	default:
 		t = textOf(v.json, r.a)
 	}
-	for _, a := range r.m.absent {
-		if bytes.Equal(a, t) {
-			return nil
-		}
+	if r.absent(t) {
+		return nil
 	}
 	return t
 }
@@ -177,7 +175,13 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 	}
 	if o.concat != nil {
 		text := r.joined(o)
-		return len(text) > 0 && r.setValue(b, o, text)
+		if len(text) == 0 || !r.setValue(b, o, text) {
+			return false
+		}
+		if o.re == nil {
+			r.use(o.slots...)
+		}
+		return true
 	}
 	for _, s := range o.slots {
 		if !r.has(s) {
@@ -185,6 +189,7 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 		}
 		if o.kind == event.KindKeywords {
 			if r.applyList(b, o, s) {
+				r.use(s)
 				return true
 			}
 			continue
@@ -209,6 +214,9 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 			}
 		}
 		if r.setValue(b, o, text) {
+			if o.re == nil { // else only a part of it is in the column
+				r.use(s, o.minus, o.join)
+			}
 			return true
 		}
 		r.bad.set(s)

@@ -103,6 +103,7 @@ func (c *compiler) use(f *file) {
 				c.aliases[name] = p
 			}
 		}
+		f.Same = append(f.Same, part.Same...)
 		f.KeyValues = append(f.KeyValues, c.usable(part.KeyValues)...)
 		f.Embedded = append(f.Embedded, c.usable(part.Embedded)...)
 		f.Ignore = append(f.Ignore, c.usable(part.Ignore)...)

@@ -117,8 +117,28 @@ func (r *Runner) joined(o *op) []byte {
 			r.c = append(r.c, *o.concat...)
 		}
 		r.c = append(r.c, text...)
+		if o.as == nil && o.re == nil { // all elements of a [*] path
+			r.joinMore(s, *o.concat)
+		}
 	}
 	return r.c
+}
+
+func (r *Runner) joinMore(slot int, between string) {
+	n := 0
+	for i := range r.more {
+		e := r.more[i].json
+		if r.more[i].slot != slot || e.Empty() || n == maxItems {
+			continue
+		}
+		n++
+		r.c = append(r.c, between...)
+		if e.Kind == json.String {
+			r.c = e.AppendText(r.c)
+		} else {
+			r.c = e.AppendCompact(r.c)
+		}
+	}
 }
 
 func (r *Runner) absent(text []byte) bool {

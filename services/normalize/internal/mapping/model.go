@@ -21,6 +21,8 @@ type file struct {
 	Lines     []linePattern     `yaml:"lines"`
 	Absent    []string          `yaml:"absent"`
 	Aliases   map[string]string `yaml:"aliases"`
+	Same      []samePlace       `yaml:"same"`
+	KeepAll   bool              `yaml:"keep_all"`
 	Unwrap    string            `yaml:"unwrap"`
 	Split     []string          `yaml:"split"`
 	KeyValues []place           `yaml:"key_values"`
@@ -37,10 +39,18 @@ type file struct {
 type fragment struct {
 	Title     string            `yaml:"title"`
 	Aliases   map[string]string `yaml:"aliases"`
+	Same      []samePlace       `yaml:"same"`
 	KeyValues []place           `yaml:"key_values"`
 	Embedded  []place           `yaml:"embedded"`
 	Ignore    []place           `yaml:"ignore"`
 	Fields    fields            `yaml:"fields"`
+}
+
+// samePlace says that what stands at one path is read as if it stood at
+// another; "" is the record itself.
+type samePlace struct {
+	Path place `yaml:"path"`
+	As   place `yaml:"as"`
 }
 
 type framingRule struct {

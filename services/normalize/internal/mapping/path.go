@@ -84,11 +84,15 @@ type node struct {
 	below    []int    // slots of a split node and of all below it
 	indexes  map[int]*node
 	every    *node
-	split    bool // an array whose elements are records of their own
-	keyValue bool // a list of {key, value}, as OTLP writes attributes
-	embedded bool // a string that holds JSON
-	ignore   bool // what the mapping does not place is not worth keeping
-	skip     bool // ignored, and nothing below is placed
+	rest     *node  // of all other keys: "*" in a path of same
+	split    bool   // an array whose elements are records of their own
+	keyValue bool   // a list of {key, value}, as OTLP writes attributes
+	embedded bool   // a string that holds JSON
+	ignore   bool   // what the mapping does not place is not worth keeping
+	skip     bool   // ignored, and nothing below is placed
+	other    bool   // other places of the record are read as this one
+	shown    []byte // with other: the path of this place, with a dot behind, for unmapped
+	frozen   bool
 }
 
 func newNode() *node { return &node{slot: -1} }
@@ -126,44 +130,66 @@ func (n *node) find(segments []segment) *node {
 
 // child is the node of a key, nil if the mapping does not speak of it.
 func (n *node) child(key []byte) *node {
+	var c *node
 	if n.table.slots == nil {
-		return n.children[string(key)]
+		c = n.children[string(key)]
+	} else {
+		c = n.table.get(key)
 	}
-	return n.table.get(key)
+	if c == nil {
+		return n.rest
+	}
+	return c
 }
 
-// freeze prepares a compiled tree for reading.
+// freeze prepares a compiled tree for reading. It has circles where places are
+// read as others.
 func (n *node) freeze() {
+	if n.frozen {
+		return
+	}
+	n.frozen = true
 	n.table = newKeyTable(n.children)
-	n.skip = n.ignore && len(n.slots(nil)) == 0
+	n.skip = n.ignore && len(n.slots()) == 0
 	for _, c := range n.children {
 		c.freeze()
 		if c.split {
-			c.below = c.slots(nil)
+			c.below = c.slots()
 		}
 	}
 	for _, c := range n.indexes {
 		c.freeze()
 	}
-	if n.every != nil {
-		n.every.freeze()
+	for _, c := range []*node{n.every, n.rest} {
+		if c != nil {
+			c.freeze()
+		}
 	}
 }
 
 // slots lists the slots of n and below.
-func (n *node) slots(out []int) []int {
-	if n.slot >= 0 {
-		out = append(out, n.slot)
+func (n *node) slots() []int {
+	var out []int
+	seen := map[*node]bool{}
+	var visit func(n *node)
+	visit = func(n *node) {
+		if n == nil || seen[n] {
+			return
+		}
+		seen[n] = true
+		if n.slot >= 0 {
+			out = append(out, n.slot)
+		}
+		for _, c := range n.children {
+			visit(c)
+		}
+		for _, c := range n.indexes {
+			visit(c)
+		}
+		visit(n.every)
+		visit(n.rest)
 	}
-	for _, c := range n.children {
-		out = c.slots(out)
-	}
-	for _, c := range n.indexes {
-		out = c.slots(out)
-	}
-	if n.every != nil {
-		out = n.every.slots(out)
-	}
+	visit(n)
 	return out
 }
 
@@ -217,4 +243,6 @@ func (t *keyTable) get(key []byte) *node {
 }
 
 // leaf reports whether the mapping wants nothing below n.
-func (n *node) leaf() bool { return n.children == nil && n.indexes == nil && n.every == nil }
+func (n *node) leaf() bool {
+	return n.children == nil && n.indexes == nil && n.every == nil && n.rest == nil
+}

@@ -66,6 +66,7 @@ type Runner struct {
 	values []value
 	live   bitset // slots that have a value
 	bad    bitset // slots whose value did not fit its column
+	used   bitset // slots that filled a column of the event at hand
 	more   []slotJSON
 	seen   json.Seen // what was skipped before
 	rec    Record
@@ -110,7 +111,7 @@ type splitAt struct {
 func NewRunner(m *Mapping, sink Sink) *Runner {
 	n := len(m.slots)
 	r := &Runner{
-		m: m, sink: sink, values: make([]value, n), live: newBitset(n), bad: newBitset(n),
+		m: m, sink: sink, values: make([]value, n), live: newBitset(n), bad: newBitset(n), used: newBitset(n),
 		a: make([]byte, 0, 64<<10), b: make([]byte, 0, 64<<10), arena: make([]byte, 0, 16<<10),
 	}
 	r.setLine = func(slot int, part []byte) {
@@ -164,6 +165,15 @@ func (r *Runner) mapLine(data []byte) Result {
 
 // has reports whether a slot has a value.
 func (r *Runner) has(slot int) bool { return r.live.has(slot) }
+
+// use notes that a slot filled a column.
+func (r *Runner) use(slots ...int) {
+	for _, s := range slots {
+		if s >= 0 {
+			r.used.set(s)
+		}
+	}
+}
 
 // setText gives a slot a text.
 func (r *Runner) setText(slot int, part []byte) {

@@ -86,7 +86,7 @@ func TestMap(t *testing.T) {
 		"code not a number": {`{"kind":"a","code":"soon"}`, []string{`"unmapped":"{\"code\":\"soon\"}"`}, "api.response"},
 		"future clamped":    {`{"kind":"a","t":9995371702348}`, []string{`"time":"2026-11-23T00:00:00.000Z"`, `"time_quality":"clamped"`}, ""},
 		"no time":           {`{"kind":"a"}`, []string{`"time_quality":"ingest"`}, ""},
-		"unmapped nested":   {`{"kind":"a","z":{"y":1},"e":"","n":null}`, []string{`"unmapped":"{\"z\":{\"y\":1}}"`}, `\"e\"`},
+		"unmapped nested":   {`{"kind":"a","z":{"y":1},"e":"","n":null}`, []string{`"unmapped":"{\"z.y\":1}"`}, `\"e\"`},
 		"line":              {`ana did things`, []string{`"actor.user.name":"ana"`}, ""},
 		"line that differs": {`nothing here`, []string{"!line"}, ""},
 		"broken JSON":       {`{"kind":`, []string{"!json"}, ""},

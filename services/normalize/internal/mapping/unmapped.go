@@ -17,17 +17,32 @@ func (r *Runner) keep(key []byte, v json.Value) {
 		return
 	}
 	r.path = append(r.path, key...)
-	r.keepAt(v)
+	r.keepAt(v, 0)
 	r.path = r.path[:len(r.path)-len(key)]
 }
 
-// keepAt adds a value under r.path. Unmapped is bounded: what does not fit is
+// Objects under unmapped are taken apart so deep, and below paths of so many
+// bytes; beyond they stay JSON.
+const (
+	maxFlat = 8
+	maxKey  = 512
+)
+
+// keepAt adds a value under r.path; the parts of an object each under their own
+// path, so that rules can read them. Unmapped is bounded: what does not fit is
 // left out, and the raw record still has it.
-func (r *Runner) keepAt(v json.Value) {
-	if v.Empty() {
+func (r *Runner) keepAt(v json.Value, depth int) {
+	if v.Empty() || v.Kind == json.String && !v.Escaped && r.absent(v.Raw[1:len(v.Raw)-1]) {
+		return
+	}
+	if v.Kind == json.Object && depth < maxFlat && len(r.path) < maxKey {
+		r.keepParts(v, depth)
 		return
 	}
 	r.Unmapped++
+	if len(r.unmapped)+len(r.path) > event.Columns[event.Unmapped].Max {
+		return
+	}
 	mark := len(r.unmapped)
 	r.unmapped = append(r.unmapped, ',')
 	r.unmapped = appendQuoted(r.unmapped, r.path)
@@ -38,11 +53,35 @@ func (r *Runner) keepAt(v json.Value) {
 	}
 }
 
+func (r *Runner) keepParts(v json.Value, depth int) {
+	mark := len(r.path)
+	r.path = append(r.path, '.')
+	var s json.Scanner
+	s.Reset(v.Raw)
+	s.Enter()
+	for first := true; ; first = false {
+		key, escaped, ok := s.Key(first)
+		if !ok {
+			break
+		}
+		if escaped {
+			key = r.unescape(key)
+		}
+		at := len(r.path)
+		r.path = append(r.path, key...)
+		part := s.Value()
+		part.Spaced = v.Spaced || part.Spaced
+		r.keepAt(part, depth+1)
+		r.path = r.path[:at]
+	}
+	r.path = r.path[:mark]
+}
+
 // keepUnused counts the slots that the class placed and keeps the others.
 func (r *Runner) keepUnused(k *caseOp) {
 	for w, live := range r.live {
 		live &^= r.m.ignored[w]
-		placed := live & k.consumed[w] &^ r.bad[w]
+		placed := live & (k.consumed[w] | r.used[w]) &^ r.bad[w]
 		r.Mapped += bits.OnesCount64(placed)
 		for rest := live &^ placed; rest != 0; rest &= rest - 1 {
 			r.keepSlot(w<<6 + bits.TrailingZeros64(rest))
@@ -53,7 +92,7 @@ func (r *Runner) keepUnused(k *caseOp) {
 // keepSlot adds a slot that no column of the class took.
 func (r *Runner) keepSlot(slot int) {
 	v := &r.values[slot]
-	if v.json.Kind == json.Absent && len(r.text(slot)) == 0 {
+	if v.isText() && len(r.text(slot)) == 0 { // one of those that mean "no value"
 		return
 	}
 	saved := r.path
@@ -62,7 +101,7 @@ func (r *Runner) keepSlot(slot int) {
 	if v.json.Kind == json.Absent {
 		r.keepText(nil, v.text)
 	} else {
-		r.keepAt(v.json)
+		r.keepAt(v.json, 0)
 	}
 	r.path = saved
 }

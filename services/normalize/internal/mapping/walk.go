@@ -181,7 +181,7 @@ func (r *Runner) place(s *json.Scanner, n *node, key []byte) {
 		}
 		return
 	}
-	parts := kind == json.Object && n.children != nil || kind == json.Array && (n.indexes != nil || n.every != nil || n.keyValue)
+	parts := kind == json.Object && (n.children != nil || n.rest != nil) || kind == json.Array && (n.indexes != nil || n.every != nil || n.keyValue)
 	if !parts {
 		v := s.Read(kind)
 		if n.slot >= 0 {
@@ -198,10 +198,8 @@ func (r *Runner) place(s *json.Scanner, n *node, key []byte) {
 
 // placeParts files an object or array, and what the mapping wants of it.
 func (r *Runner) placeParts(s *json.Scanner, n *node, key []byte, kind json.Kind) {
-	mark, from := len(r.path), s.Pos()
-	if key != nil {
-		r.path = append(append(r.path, key...), '.')
-	}
+	outside, from := r.path, s.Pos()
+	r.enter(n, key)
 	if n.slot >= 0 || n.ignore { // placed whole: its parts are not unmapped
 		r.quiet++
 	}
@@ -213,12 +211,24 @@ func (r *Runner) placeParts(s *json.Scanner, n *node, key []byte, kind json.Kind
 	default:
 		r.fillArray(s, n)
 	}
-	r.path = r.path[:mark]
+	r.path = outside
 	if n.slot >= 0 || n.ignore {
 		r.quiet--
 	}
 	if n.slot >= 0 && !s.Failed() {
 		r.setJSON(n.slot, json.Value{Raw: s.Since(from), Kind: kind, Spaced: true})
+	}
+}
+
+// enter makes the path that of a node's parts. A node that other places are
+// read as has the same path wherever it is met; the caller puts the path back.
+func (r *Runner) enter(n *node, key []byte) {
+	switch {
+	case n.other:
+		at := len(r.path)
+		r.path = append(r.path[at:at:cap(r.path)], n.shown...)
+	case key != nil:
+		r.path = append(append(r.path, key...), '.')
 	}
 }
 
@@ -228,8 +238,8 @@ func (r *Runner) fillString(v json.Value, n *node, key []byte) bool {
 	if v.Escaped {
 		text = r.unescape(text)
 	}
-	mark := len(r.path)
-	r.path = append(append(r.path, key...), '.')
+	outside := r.path
+	r.enter(n, key)
 	if n.slot >= 0 || n.ignore {
 		r.quiet++
 	}
@@ -237,7 +247,7 @@ func (r *Runner) fillString(v json.Value, n *node, key []byte) bool {
 	if n.slot >= 0 || n.ignore {
 		r.quiet--
 	}
-	r.path = r.path[:mark]
+	r.path = outside
 	return ok
 }
 
