@@ -1,6 +1,9 @@
 package taxonomy
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestCheck(t *testing.T) {
 	none := func(string, []string) string { return "" }
@@ -16,5 +19,40 @@ func TestCheck(t *testing.T) {
 	}
 	if Name("atlas.aml.t0051") == "" {
 		t.Error("no name for a known id")
+	}
+}
+
+func TestDoubts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		tags []string
+		want map[int]string
+	}{
+		"fits":           {[]string{"attack.t1003.001", "attack.credential-access", "attack.ta0006", "attack.g0016"}, nil},
+		"tactic alone":   {[]string{"attack.execution"}, nil},
+		"other tactic":   {[]string{"attack.t1003.001", "attack.execution"}, map[int]string{1: "attack.t1003.001 belongs to attack.credential-access"}},
+		"unknown":        {[]string{"attack.t9999"}, map[int]string{0: "not in ATT&CK 17.0"}},
+		"ATLAS fits":     {[]string{"atlas.aml.t0051.000", "atlas.aml.ta0005"}, nil},
+		"ATLAS mismatch": {[]string{"atlas.aml.t0051", "atlas.aml.ta0010"}, map[int]string{1: "not to this tactic"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Doubts(tc.tags)
+			if len(got) != len(tc.want) {
+				t.Errorf("got %v", got)
+			}
+			for i, w := range tc.want {
+				if !strings.Contains(got[i], w) {
+					t.Errorf("tag %d: %q, want …%s…", i, got[i], w)
+				}
+			}
+		})
+	}
+}
+
+func TestAll(t *testing.T) {
+	none := func(string, []string) string { return "" }
+	for _, id := range All() {
+		if err := Check(id, none); err != nil {
+			t.Error(err)
+		}
 	}
 }
