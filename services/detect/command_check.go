@@ -1,11 +1,16 @@
 package detect
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/vagus-hub/vagus/services/detect/internal/author/lint"
 	"github.com/vagus-hub/vagus/services/detect/internal/author/report"
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
@@ -52,6 +57,11 @@ func (a *author) check(w io.Writer, o output, args []string) error {
 	if err != nil {
 		return err
 	}
+	more, err := a.lint(rules)
+	if err != nil {
+		return err
+	}
+	problems = inOrder(append(problems, more...))
 	if o.format == "json" {
 		out := struct {
 			Rules    int            `json:"rules"`
@@ -73,6 +83,26 @@ func (a *author) check(w io.Writer, o output, args []string) error {
 		return errProblems
 	}
 	return nil
+}
+
+// lint looks at what rules say; those of the loader are not repeated.
+func (a *author) lint(rules []*rule.Rule) ([]rule.Problem, error) {
+	opts := lint.Options{Now: time.Now(), Source: a.source}
+	if a.Feeds != nil {
+		feeds, err := a.Feeds()
+		if err != nil {
+			return nil, err
+		}
+		opts.Feeds = feeds
+	}
+	return lint.Check(rules, opts), nil
+}
+
+func inOrder(problems []rule.Problem) []rule.Problem {
+	slices.SortStableFunc(problems, func(a, b rule.Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
+	})
+	return problems
 }
 
 // checkCases has a case for every problem, and one for every rule without any.

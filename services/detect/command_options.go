@@ -4,7 +4,7 @@ import (
 	"context"
 	"io/fs"
 
-	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/author/lint"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse"
 )
@@ -32,9 +32,4 @@ type CommandOptions struct {
 }
 
 // Feed is a class of events that a source's mapping makes.
-type Feed struct {
-	Source  string
-	Class   uint32
-	Family  event.Family
-	Columns []event.ColumnID // beyond those that every event has
-}
+type Feed = lint.Feed

@@ -114,3 +114,16 @@ func TestListFilters(t *testing.T) {
 		})
 	}
 }
+
+// The built-in rules have at most the warnings that are known here.
+func TestBuiltInRulesAreSound(t *testing.T) {
+	out, err := command(t, CommandOptions{Content: os.DirFS("../..")}, "/nowhere", "check", "--format", "github")
+	if err != nil {
+		t.Error(err)
+	}
+	for line := range strings.Lines(out) {
+		if !strings.Contains(line, "title=cost::") {
+			t.Error(line)
+		}
+	}
+}
