@@ -54,6 +54,9 @@ const (
 	// BucketAssets holds the inventory: what is known of hosts, addresses,
 	// workloads, keys and models.
 	BucketAssets = "assets"
+	// BucketInstances holds which instances of a service live and what each of
+	// them owns. It is kept in memory: with the bus, it begins anew.
+	BucketInstances = "instances"
 	// StoreState is the object store for state too big for a KV value.
 	StoreState = "state"
 )
@@ -67,6 +70,14 @@ const RunsIncident = "_incident"
 // partition. It is small because a block of events may give a message, with an
 // fsync of its own, in each.
 const SignalPartitions = 4
+
+// SignalsTick is where the clocks of the sources are published. It belongs to
+// the log of every partition: one message, one fsync, for all of them.
+const SignalsTick = "signals.tick"
+
+// DetectReports is where instances of detect tell their leader what they have
+// matched: requests that no stream holds.
+const DetectReports = "vagus.detect.reports"
 
 // Wildcards that match every subject of a stream.
 const (

@@ -54,6 +54,23 @@ func (b *Bus) LoadCheckpoint(ctx context.Context, name string) (seq uint64, stat
 	return seq, state, nil
 }
 
+// DropCheckpoint forgets a saved state, and the floor of its reader in stream if
+// one was set. It is no error if there is neither.
+func (b *Bus) DropCheckpoint(ctx context.Context, stream, name string) error {
+	os, err := b.js.ObjectStore(ctx, subjects.StoreState)
+	if err != nil {
+		return classify("drop checkpoint "+name, err)
+	}
+	if err := os.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		return classify("drop checkpoint "+name, err)
+	}
+	kv, err := OpenBucket[uint64](ctx, b, subjects.BucketCheckpoints)
+	if err != nil {
+		return err
+	}
+	return kv.Delete(ctx, Key("floor", stream, name))
+}
+
 // SetFloor records that a reader without a durable (one that uses Follow and a
 // checkpoint) needs nothing of the stream up to seq any more, so that Trim and
 // Lag know it. The name is one token. Set it after the checkpoint is saved.
@@ -86,7 +103,7 @@ func (b *Bus) floors(ctx context.Context, stream string) (map[string]uint64, err
 		}
 		out[parts[2]] = e.Value
 	}
-	return out, nil
+	return out, b.claimedFloors(ctx, stream, out)
 }
 
 // Trim makes room in streams that are more than 80 % full, until ctx ends: it

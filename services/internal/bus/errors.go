@@ -80,7 +80,7 @@ func classify(op string, err error) error {
 		kind = ErrExists
 	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrKeyDeleted),
 		errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrObjectNotFound),
-		errors.Is(err, jetstream.ErrNoObjectsFound), errors.Is(err, jetstream.ErrNoKeysFound):
+		errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrNoObjectsFound), errors.Is(err, jetstream.ErrNoKeysFound):
 		kind = ErrNotFound
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		kind = ErrClosed

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/vagus-hub/vagus/schemas/subjects"
 )
 
 // Bucket is a KV bucket of JSON values. Safe for concurrent use.
@@ -38,6 +40,29 @@ func OpenBucket[T any](ctx context.Context, b *Bus, name string) (*Bucket[T], er
 	kv, err := b.js.KeyValue(ctx, name)
 	if err != nil {
 		return nil, classify("open bucket "+name, err)
+	}
+	return &Bucket[T]{name: name, kv: kv, nc: b.nc}, nil
+}
+
+// OpenVolatile opens a bucket that is kept in memory, and makes it if it is not
+// there: it is gone when the bus restarts, and nothing in it is worth an fsync.
+func OpenVolatile[T any](ctx context.Context, b *Bus, name string) (*Bucket[T], error) {
+	k, err := OpenBucket[T](ctx, b, name)
+	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return k, err
+	}
+	st, err := b.js.Stream(ctx, "KV_"+subjects.BucketCheckpoints)
+	if err != nil {
+		return nil, classify("create bucket "+name, err)
+	}
+	kv, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: name, History: 1, Storage: jetstream.MemoryStorage, MaxBytes: 4 << 20, Replicas: st.CachedInfo().Config.Replicas,
+	})
+	if errors.Is(err, jetstream.ErrBucketExists) { // somebody was quicker
+		return OpenBucket[T](ctx, b, name)
+	}
+	if err != nil {
+		return nil, classify("create bucket "+name, err)
 	}
 	return &Bucket[T]{name: name, kv: kv, nc: b.nc}, nil
 }

@@ -131,3 +131,17 @@ func (b *Bus) Get(ctx context.Context, stream string, seq uint64) (Record, error
 	}
 	return Record{Subject: m.Subject, Header: m.Header, Data: m.Data, Stream: stream, Seq: m.Sequence, Time: m.Time}, nil
 }
+
+// Last returns the newest message of a subject of the stream; ErrNotFound when
+// there is none.
+func (b *Bus) Last(ctx context.Context, stream, subject string) (Record, error) {
+	st, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return Record{}, classify("get from "+stream, err)
+	}
+	m, err := st.GetLastMsgForSubject(ctx, subject)
+	if err != nil {
+		return Record{}, classify("get last of "+subject, err)
+	}
+	return Record{Subject: m.Subject, Header: m.Header, Data: m.Data, Stream: stream, Seq: m.Sequence, Time: m.Time}, nil
+}

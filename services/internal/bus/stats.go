@@ -188,3 +188,27 @@ func (b *Bus) lagOf(ctx context.Context, st jetstream.Stream) ([]Lag, error) {
 	sort.Slice(out, func(i, j int) bool { return out[i].Durable < out[j].Durable })
 	return out, nil
 }
+
+// Position returns how far one durable is; ErrNotFound when it does not exist.
+func (b *Bus) Position(ctx context.Context, stream, durable string) (Lag, error) {
+	c, err := b.js.Consumer(ctx, stream, durable)
+	if err != nil {
+		return Lag{}, classify("position of "+durable, err)
+	}
+	i := c.CachedInfo()
+	return Lag{
+		Stream: stream, Durable: durable, Pending: i.NumPending, AckPending: i.NumAckPending,
+		Redelivered: i.NumRedelivered, AckFloor: i.AckFloor.Stream, Last: i.Delivered.Stream + i.NumPending,
+	}, nil
+}
+
+// Bounds returns the first and the last sequence of a stream. An empty stream
+// has first = last + 1.
+func (b *Bus) Bounds(ctx context.Context, stream string) (first, last uint64, err error) {
+	st, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, 0, classify("stream "+stream, err)
+	}
+	state := st.CachedInfo().State
+	return max(state.FirstSeq, 1), state.LastSeq, nil
+}
