@@ -17,8 +17,8 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
 	"github.com/vagus-hub/vagus/services/detect/internal/match"
 	"github.com/vagus-hub/vagus/services/detect/internal/mute"
+	"github.com/vagus-hub/vagus/services/detect/internal/owner"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
-	"github.com/vagus-hub/vagus/services/detect/internal/silence"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
@@ -26,7 +26,7 @@ import (
 // Names of this service's positions on the bus.
 const (
 	Durable    = "detect"    // consumer of EVENTS
-	Checkpoint = "correlate" // checkpoint of SIGNALS
+	Checkpoint = "correlate" // checkpoints of SIGNALS, followed by "-" and the partition
 )
 
 // Options configures the service. Bus is required.
@@ -44,6 +44,12 @@ type Options struct {
 	// CheckpointInterval is the least time between checkpoints of the
 	// correlation's state. A restart replays the signals since the last one.
 	CheckpointInterval time.Duration
+	// Heartbeat is how often this instance tells the others that it lives, and
+	// Expiry how long after its last heartbeat an instance is taken for dead.
+	Heartbeat, Expiry time.Duration
+	// TickInterval is the least time between two ticks, which tell correlation
+	// how far the clocks of the sources are.
+	TickInterval time.Duration
 	// MaxInFlight bounds blocks whose signals are not yet durable.
 	MaxInFlight int
 	// MaxSignals bounds the signals of one rule, group and block (a rule with a
@@ -62,7 +68,11 @@ type Options struct {
 
 // DefaultOptions are sensible bounds without rules.
 func DefaultOptions() Options {
-	return Options{Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second, MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second}
+	return Options{
+		Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second,
+		Heartbeat: time.Second, Expiry: 5 * time.Second, TickInterval: 500 * time.Millisecond,
+		MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second,
+	}
 }
 
 // Service is the running stage. Make one with New.
@@ -73,19 +83,19 @@ type Service struct {
 	mu       sync.Mutex // guards the set, and reloads one at a time
 	set      *set
 	matcher  atomic.Pointer[generation]
-	corr     *correlate.Correlator
-	corrMu   sync.Mutex // guards corr and position
-	position uint64
 	counters counters
 	print    uint64 // of RulesDir when New read it
 
 	mute       *mute.Mute
 	mutesKnown chan struct{} // closed once the mutes are
 
-	silMu               sync.Mutex // guards silent
-	silent              *silence.Tracker
-	silenceUnsaved      bool // an alert was not told; only watchSources uses it
-	silentNow, blindNow atomic.Int64
+	partsMu sync.Mutex // guards what follows
+	rules   []*rule.Rule
+	parts   map[int]*partition // owned now
+	past    correlate.Stats    // of partitions owned before
+
+	seen   seen // by the match stage, to be told to the leader
+	leader atomic.Pointer[leader]
 }
 
 // generation is a rule set compiled for matching. Only the consumer of EVENTS
@@ -97,7 +107,7 @@ type generation struct {
 }
 
 type counters struct {
-	blocks, events, matches, signals, capped, failed, missed, badSignals, lostAlerts, checkpoints atomic.Uint64
+	blocks, events, matches, signals, capped, failed, missed, badSignals, lostAlerts, checkpoints, ticks atomic.Uint64
 }
 
 // New loads the rules. A rule with errors is logged and left out; New fails
@@ -109,7 +119,7 @@ func New(opts Options) (*Service, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if opts.CheckpointInterval <= 0 || opts.MaxInFlight <= 0 || opts.MaxSignals <= 0 || opts.SilenceInterval <= 0 {
+	if opts.CheckpointInterval <= 0 || opts.Heartbeat <= 0 || opts.Expiry <= opts.Heartbeat || opts.TickInterval <= 0 || opts.MaxInFlight <= 0 || opts.MaxSignals <= 0 || opts.SilenceInterval <= 0 {
 		return nil, errors.New("detect: intervals and bounds must be above zero (start from DefaultOptions)")
 	}
 	if err := opts.Silence.Check(); err != nil {
@@ -120,7 +130,7 @@ func New(opts Options) (*Service, error) {
 			return nil, fmt.Errorf("detect: %w", err)
 		}
 	}
-	s := &Service{opts: opts, log: opts.Logger, silent: silence.New(opts.Silence), mute: mute.New(opts.Inhibit, opts.Logger), mutesKnown: make(chan struct{})}
+	s := &Service{opts: opts, log: opts.Logger, parts: map[int]*partition{}, mute: mute.New(opts.Inhibit, opts.Logger), mutesKnown: make(chan struct{})}
 	if opts.RulesDir != "" {
 		// Before reading, so that a change in between is not missed.
 		s.print = fingerprint(opts.RulesDir)
@@ -129,7 +139,6 @@ func New(opts Options) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.corr = correlate.New(nil, s.log)
 	s.install(loaded)
 	s.report(loaded)
 	if opts.Metrics != nil {
@@ -138,15 +147,31 @@ func New(opts Options) (*Service, error) {
 	return s, nil
 }
 
-// Run matches and correlates until ctx ends, then drains and saves a
-// checkpoint. It is the only owner of the correlation: run one instance.
+// Run matches and correlates until ctx ends, then drains and hands over. Several
+// instances share the work: blocks go to any of them, a partition of SIGNALS
+// belongs to one at a time.
 func (s *Service) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.restoreSilence(ctx)
+	table := owner.New(owner.Options{
+		Bus: s.opts.Bus, Group: group, Items: items(), Heartbeat: s.opts.Heartbeat, Expiry: s.opts.Expiry, Logger: s.log,
+	})
+	others, err := table.Join(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("detect: %w", err)
+	}
+	s.log.Info("detection begins", "instance", table.ID(), "others", others)
 	var wg sync.WaitGroup
-	errs := make([]error, 5)
-	for i, f := range []func(context.Context) error{s.match, s.correlate, s.watch, s.watchSources, s.muting} {
+	parts := []func(context.Context) error{
+		func(ctx context.Context) error { return s.match(ctx, others == 0) },
+		func(ctx context.Context) error { table.Run(ctx, s.own); return nil },
+		s.watch, s.tell, s.muting,
+	}
+	errs := make([]error, len(parts))
+	for i, f := range parts {
 		wg.Go(func() {
 			if errs[i] = f(ctx); errs[i] != nil {
 				cancel()
@@ -176,9 +201,14 @@ func (s *Service) install(loaded *set) {
 	g := &generation{rules: loaded.rules, matcher: match.New(rule.Matched(loaded.rules)), feeds: rule.NewFeeds(loaded.rules)}
 	s.set = loaded
 	s.matcher.Store(g)
-	s.corrMu.Lock()
-	s.corr.SetRules(loaded.rules)
-	s.corrMu.Unlock()
+	s.partsMu.Lock()
+	defer s.partsMu.Unlock()
+	s.rules = loaded.rules
+	for _, p := range s.parts {
+		p.mu.Lock()
+		p.corr.SetRules(s.rules)
+		p.mu.Unlock()
+	}
 }
 
 func (s *Service) report(loaded *set) {
@@ -216,33 +246,4 @@ func (s *Service) watch(ctx context.Context) error {
 			s.log.Error("reload", "error", err)
 		}
 	}
-}
-
-func (s *Service) collect(out *telemetry.Snapshot) {
-	c := &s.counters
-	set := func(name, help string, v uint64) { out.Set("vagus_detect_"+name, help, float64(v)) }
-	set("blocks_total", "blocks matched", c.blocks.Load())
-	set("events_total", "events matched", c.events.Load())
-	set("matches_total", "rule matches", c.matches.Load())
-	set("signals_total", "rule matches published", c.signals.Load())
-	set("signals_capped_total", "rule matches beyond the bound of a group and block", c.capped.Load())
-	set("evaluations_failed_total", "rule evaluations that ended in an error", c.failed.Load())
-	set("signals_missed_total", "signals gone from the stream before they were correlated", c.missed.Load())
-	set("signals_bad_total", "signals that could not be read", c.badSignals.Load())
-	set("alerts_refused_total", "alerts that the bus refused", c.lostAlerts.Load())
-	set("checkpoints_total", "checkpoints of the correlation saved", c.checkpoints.Load())
-	s.corrMu.Lock()
-	st := s.corr.Stats()
-	s.corrMu.Unlock()
-	set("alerts_total", "alerts raised", st.Alerts)
-	set("alerts_amended_total", "alerts amended", st.Amended)
-	set("signals_duplicate_total", "signals of an event that was counted already", st.Duplicates)
-	set("signals_unknown_total", "signals of a rule that is gone", st.Unknown)
-	set("signals_ungrouped_total", "signals without a value to group by", st.Ungrouped)
-	set("groups_evicted_total", "correlation groups forgotten for lack of room", st.Evicted)
-	out.Set("vagus_detect_groups", "correlation groups live", float64(st.Groups))
-	out.Set("vagus_detect_sources_silent", "sources that have fallen silent or collapsed", float64(s.silentNow.Load()))
-	out.Set("vagus_detect_rules_blind", "rules all of whose sources are silent", float64(s.blindNow.Load()))
-	s.collectMutes(out)
-	out.Set("vagus_detect_rules", "rules running", float64(len(s.matcher.Load().rules)))
 }

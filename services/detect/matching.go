@@ -15,17 +15,21 @@ import (
 	"github.com/vagus-hub/vagus/services/internal/bus"
 )
 
-// match consumes EVENTS. A block is acknowledged after its signals are durable.
-func (s *Service) match(ctx context.Context) error {
+// match consumes EVENTS, together with the other instances. A block is
+// acknowledged after its signals are durable. Whoever is alone takes up at once
+// what a process that was killed left unfinished; else another instance gets that
+// after twice the Expiry.
+func (s *Service) match(ctx context.Context, alone bool) error {
 	m := &matching{s: s, groups: map[string]*tally{}}
 	return s.opts.Bus.Consume(ctx, bus.Consumer{
-		Stream: subjects.StreamEvents, Durable: Durable, Ordered: true, MaxInFlight: s.opts.MaxInFlight, Stage: "detect",
+		Stream: subjects.StreamEvents, Durable: Durable, Exclusive: alone, MaxInFlight: s.opts.MaxInFlight, AckWait: 2 * s.opts.Expiry, Stage: "detect",
 	}, m.handle)
 }
 
 // matching is the state of the one goroutine that matches. Only signals
 // travel on; of rules that need no more than a few of a group's matches in one
-// block, the rest is counted.
+// block, the rest is counted. What is left out follows from the block alone, so
+// it does not matter which instance gets it, and how often.
 type matching struct {
 	s      *Service
 	block  block.Block
@@ -59,7 +63,7 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 		return bus.Permanent("bad_block", err)
 	}
 	s := m.s
-	s.observe(d, &m.block)
+	s.seen.add(s.observe(d, &m.block))
 	g := s.matcher.Load()
 	clear(m.groups)
 	out := &delivery{matching: m, d: d, trace: d.Header.Get(subjects.HeaderTrace)}

@@ -48,7 +48,7 @@ func TestSilentSource(t *testing.T) {
 	}
 	before := len(a)
 	s, stop = run()
-	testkit.Eventually(t, "the restored state", func() bool { return s.silentNow.Load() == 1 })
+	testkit.Eventually(t, "the restored state", func() bool { l := s.leader.Load(); return l != nil && l.silentNow.Load() == 1 })
 	stop()
 	if a := alerts(t, b); len(a) != before {
 		t.Errorf("%d alerts after a restart, %d before: %+v", len(a), before, a[len(a)-1])

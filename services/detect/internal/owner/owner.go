@@ -54,6 +54,7 @@ type Table struct {
 	bucket *bus.Bucket[entry]
 	view   view
 	runs   map[string]*run
+	rest   map[string]time.Time // not to be begun again before
 	ended  chan string
 }
 
@@ -79,7 +80,7 @@ func New(o Options) *Table {
 		host = "unknown"
 	}
 	self := Instance{ID: rand.Text()[:8], Host: host, PID: os.Getpid(), Since: time.Now().UTC()}
-	return &Table{o: o, self: self, runs: map[string]*run{}, ended: make(chan string, len(o.Items))}
+	return &Table{o: o, self: self, runs: map[string]*run{}, rest: map[string]time.Time{}, ended: make(chan string, len(o.Items))}
 }
 
 // ID names this instance.
@@ -186,6 +187,9 @@ func (t *Table) Run(ctx context.Context, work func(ctx context.Context, item str
 			}
 			t.bury(base)
 		case item := <-t.ended:
+			if r := t.runs[item]; !r.stopping {
+				t.rest[item] = time.Now().Add(t.o.Heartbeat)
+			}
 			delete(t.runs, item)
 			t.release(base, item)
 		}
@@ -227,7 +231,7 @@ func (t *Table) decide(ctx context.Context, work func(context.Context, string)) 
 			// The bus began anew: hold on to what is ours.
 			t.take(ctx, item, l)
 		case r == nil && mine && (l.Value.Owner == "" || l.Value.Owner == t.self.ID || !slices.Contains(live, l.Value.Owner)):
-			if !t.take(ctx, item, l) {
+			if time.Now().Before(t.rest[item]) || !t.take(ctx, item, l) {
 				continue
 			}
 			if from := l.Value.Owner; from != "" && from != t.self.ID {

@@ -25,6 +25,7 @@ type status struct {
 	Pulls      []pulled          `json:"pulls,omitempty"`
 	Silent     []string          `json:"silent"` // sources that have fallen silent
 	Blind      []string          `json:"blind"`  // rules all of whose sources have
+	Detect     []detect.Instance `json:"detect"` // who detects, and owns what
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -62,6 +63,9 @@ func (a *app) statusCommand() *cobra.Command {
 			out.Blind = slices.AppendSeq(out.Blind, maps.Keys(h.Blind))
 			slices.Sort(out.Blind)
 		}
+		if out.Detect, err = detect.ReadInstances(cmd.Context(), b); err != nil {
+			out.Detect = []detect.Instance{} // none has been here since the bus began
+		}
 		out.Pulls = pulls(cmd.Context(), s.IngestURL)
 		if ch, err := a.clickhouse(cmd.Context()); err != nil {
 			out.ClickHouse = err.Error()
@@ -91,6 +95,9 @@ func (a *app) statusCommand() *cobra.Command {
 		if err := t.flush(); err != nil {
 			return err
 		}
+		if err := printInstances(w, out.Detect); err != nil {
+			return err
+		}
 		if err := printPulls(w, out.Pulls); err != nil {
 			return err
 		}
@@ -111,6 +118,19 @@ func printStreams(w io.Writer, streams []bus.StreamState) error {
 			since = time.Since(st.FirstTime).Round(time.Second).String()
 		}
 		t.row(st.Name, st.Messages, fmt.Sprintf("%.1f", float64(st.Bytes)/1e6), full, since)
+	}
+	return t.flush()
+}
+
+// printInstances shows the instances of detect, if there are several.
+func printInstances(w io.Writer, list []detect.Instance) error {
+	if len(list) < 2 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := newTable(w, "DETECT", "HOST", "PROCESS", "SINCE", "OWNS")
+	for _, i := range list {
+		t.row(i.ID, i.Host, i.PID, time.Since(i.Since).Round(time.Second), strings.Join(i.Owns, " "))
 	}
 	return t.flush()
 }

@@ -64,6 +64,9 @@ func (a *app) tailCommand() *cobra.Command {
 			if rec.Subject == subjects.Runs(subjects.RunsIncident) {
 				continue // incidents share the stream; `vagus incidents` lists them
 			}
+			if rec.Subject == subjects.SignalsTick {
+				continue
+			}
 			if err := p.print(what, rec.Data); err != nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s %d: %v\n", stream, rec.Seq, err)
 			}

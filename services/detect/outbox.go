@@ -1,0 +1,117 @@
+package detect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/schemas/subjects"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+)
+
+// outbox publishes alerts and knows which are durable. A busy bus is tried
+// again until the outbox is closed.
+type outbox struct {
+	s       *Service
+	ctx     context.Context
+	cancel  context.CancelFunc
+	mu      sync.Mutex
+	next    uint64
+	open    map[uint64]struct{}
+	changed chan struct{} // closed and replaced when an alert became durable
+}
+
+func newOutbox(s *Service) *outbox {
+	o := &outbox{s: s, open: map[uint64]struct{}{}, changed: make(chan struct{})}
+	o.ctx, o.cancel = context.WithCancel(context.Background())
+	return o
+}
+
+func (o *outbox) close() { o.cancel() }
+
+// reserve numbers n alerts that are about to be sent and returns the first.
+func (o *outbox) reserve(n int) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	first := o.next + 1
+	for range n {
+		o.next++
+		o.open[o.next] = struct{}{}
+	}
+	return first
+}
+
+func (o *outbox) reserved() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next
+}
+
+func (o *outbox) send(n uint64, a *finding.Alert) {
+	o.s.mute.Apply(a)
+	data, err := json.Marshal(a)
+	if err != nil {
+		o.refused(n, a.UID, err)
+		return
+	}
+	o.publish(n, a.UID, bus.Msg{Subject: subjects.Alerts(string(a.Level)), ID: subjects.AlertID(a.UID, strconv.Itoa(a.Revision)), Data: data}, 0)
+}
+
+func (o *outbox) publish(n uint64, uid string, m bus.Msg, attempt int) {
+	result := func(err error) {
+		switch {
+		case err == nil:
+			o.settle(n)
+		case errors.Is(err, bus.ErrRefused):
+			o.refused(n, uid, err)
+		case o.ctx.Err() == nil && !errors.Is(err, bus.ErrClosed):
+			delay := min(50*time.Millisecond<<min(attempt, 6), 2*time.Second)
+			time.AfterFunc(delay, func() { o.publish(n, uid, m, attempt+1) })
+		}
+	}
+	if err := o.s.opts.Bus.PublishAsync(o.ctx, m, func(_ bus.Ack, err error) { result(err) }); err != nil {
+		result(err)
+	}
+}
+
+func (o *outbox) refused(n uint64, uid string, err error) {
+	o.s.counters.lostAlerts.Add(1)
+	o.s.log.Error("alert cannot be published", "alert", uid, "error", err)
+	o.settle(n)
+}
+
+func (o *outbox) settle(n uint64) {
+	o.mu.Lock()
+	delete(o.open, n)
+	close(o.changed)
+	o.changed = make(chan struct{})
+	o.mu.Unlock()
+}
+
+// wait returns when every alert up to n is durable.
+func (o *outbox) wait(ctx context.Context, n uint64) error {
+	for {
+		o.mu.Lock()
+		left := 0
+		for k := range o.open {
+			if k <= n {
+				left++
+			}
+		}
+		changed := o.changed
+		o.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d alerts to be stored: %w", left, ctx.Err())
+		case <-changed:
+		}
+	}
+}

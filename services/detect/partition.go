@@ -1,0 +1,323 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/schemas/subjects"
+	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
+	"github.com/vagus-hub/vagus/services/detect/internal/owner"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+)
+
+// partition is the correlation of one partition of SIGNALS while this instance
+// owns it. Its log is the messages of the partition's subject and the ticks, in
+// the order of the stream.
+type partition struct {
+	s       *Service
+	number  int
+	subject string
+	log     *slog.Logger
+	claim   *bus.Claim
+	out     *outbox
+	// silent is the position up to which alerts are known already: the log is
+	// read again because the state before it cannot be used.
+	silent uint64
+
+	mu       sync.Mutex // guards what follows
+	corr     *correlate.Correlator
+	position uint64
+}
+
+// checkpointName is where the state of a partition is kept.
+func checkpointName(number int) string { return Checkpoint + "-" + strconv.Itoa(number) }
+
+// correlate owns a partition until ctx ends, and then hands it over: what is
+// published is durable and the state is saved.
+func (s *Service) correlate(ctx context.Context, number int) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p := &partition{s: s, number: number, subject: subjects.Signals(number), log: s.log.With("partition", number), out: newOutbox(s)}
+	defer p.out.close()
+	if err := p.restore(ctx); err != nil {
+		if ctx.Err() == nil {
+			p.log.Error("correlation cannot begin", "error", err)
+		}
+		return
+	}
+	defer s.forget(p)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.saveLoop(ctx, cancel)
+	}()
+	err := p.follow(ctx)
+	cancel(err)
+	<-done
+	if err != nil && !errors.Is(err, bus.ErrClosed) {
+		p.log.Error("correlation ended", "error", err)
+	}
+	if errors.Is(context.Cause(ctx), owner.ErrLost) {
+		return // the state is somebody else's now
+	}
+	// What was published last must be durable before the state may say so.
+	final, stop := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+	defer stop()
+	if err := p.save(final); err != nil {
+		p.log.Warn("no checkpoint at the end; the next owner replays a little more", "error", err)
+	}
+}
+
+// begin makes the partition's correlator with the rules of now, and lets it
+// have the rules to come.
+func (s *Service) begin(p *partition) {
+	s.partsMu.Lock()
+	defer s.partsMu.Unlock()
+	p.corr = correlate.New(s.rules, s.log)
+	s.parts[p.number] = p
+}
+
+func (s *Service) forget(p *partition) {
+	s.partsMu.Lock()
+	defer s.partsMu.Unlock()
+	delete(s.parts, p.number)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st := p.corr.Stats()
+	st.Groups = 0
+	s.past = sum(s.past, st)
+}
+
+// restore claims the last checkpoint and loads it.
+func (p *partition) restore(ctx context.Context) (err error) {
+	for {
+		p.claim, err = p.s.opts.Bus.ClaimCheckpoint(ctx, subjects.StreamSignals, checkpointName(p.number))
+		if !bus.IsBusy(err) || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	if p.claim == nil || err != nil && !errors.Is(err, bus.ErrRefused) {
+		return fmt.Errorf("restore correlation: %w", err)
+	}
+	first, last, berr := p.s.opts.Bus.Bounds(ctx, subjects.StreamSignals)
+	if berr != nil {
+		return fmt.Errorf("restore correlation: %w", berr)
+	}
+	p.s.begin(p)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seq, state := p.claim.Seq, p.claim.State
+	p.claim.State = nil // may be large
+	switch {
+	case seq == 0:
+		p.silent = p.s.before(ctx)
+		return nil
+	case last < seq:
+		p.log.Error("the SIGNALS stream is older than the checkpoint; correlation starts afresh", "checkpoint", seq, "stream", last)
+		return nil
+	case err == nil:
+		err = p.corr.Load(state)
+	}
+	if err != nil {
+		p.silent = seq
+		p.log.Error("checkpoint cannot be used; the SIGNALS stream is read again to make up for it, without repeating alerts", "sequence", seq, "error", err)
+		return nil
+	}
+	p.position = seq
+	if first > seq+1 {
+		gone := first - seq - 1
+		p.s.counters.missed.Add(gone)
+		p.log.Error("signals are gone before they were correlated", "at_most", gone, "from", seq+1,
+			"hint", "give the SIGNALS stream more space or age")
+	}
+	p.log.Info("correlation restored", "sequence", seq, "bytes", len(state))
+	return nil
+}
+
+// before is the sequence that correlation had reached when one process did it
+// for all partitions; 0 if it never did.
+func (s *Service) before(ctx context.Context) uint64 {
+	seq, _, err := s.opts.Bus.LoadCheckpoint(ctx, Checkpoint)
+	if err != nil {
+		return 0
+	}
+	s.log.Info("correlation is by partition now; the SIGNALS stream is read again for it, without repeating alerts", "sequence", seq)
+	return seq
+}
+
+// follow reads the partition's log from its position on.
+func (p *partition) follow(ctx context.Context) error {
+	p.mu.Lock()
+	first := p.position + 1
+	p.mu.Unlock()
+	if !p.s.awaitMutes(ctx) {
+		return nil
+	}
+	var reader signalReader
+	var alerts []finding.Alert
+	emit := func(a finding.Alert) { alerts = append(alerts, a) }
+	for rec, err := range p.s.opts.Bus.Follow(ctx, subjects.StreamSignals, []string{p.subject, subjects.SignalsTick}, first) {
+		if err != nil {
+			return fmt.Errorf("follow signals: %w", err)
+		}
+		if rec.Subject == subjects.SignalsTick {
+			p.mu.Lock()
+			p.position = rec.Seq
+			p.mu.Unlock()
+			continue
+		}
+		matched, bad := reader.read(rec.Data)
+		p.mu.Lock()
+		for i := range matched {
+			p.corr.Add(&matched[i], emit)
+		}
+		p.position = rec.Seq
+		if rec.Seq <= p.silent {
+			alerts = alerts[:0]
+		}
+		// Numbered under the lock, so that a checkpoint waits for them.
+		number := p.out.reserve(len(alerts))
+		p.mu.Unlock()
+		if bad != nil {
+			p.s.counters.badSignals.Add(1)
+			p.log.Error("signal cannot be read", "sequence", rec.Seq, "error", bad)
+		}
+		for i := range alerts {
+			p.out.send(number+uint64(i), &alerts[i])
+		}
+		alerts = alerts[:0]
+	}
+	return nil
+}
+
+// saveLoop saves checkpoints while there is something new. Big states are
+// saved less often, so that it costs a twentieth of the time at most.
+func (p *partition) saveLoop(ctx context.Context, lose context.CancelCauseFunc) {
+	wait := p.s.opts.CheckpointInterval
+	saved := p.claim.Seq
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if p.at() == saved {
+			p.advance(ctx)
+		}
+		if p.at() == saved {
+			continue
+		}
+		begin := time.Now()
+		saved = p.at()
+		switch err := p.save(ctx); {
+		case errors.Is(err, bus.ErrConflict):
+			p.log.Warn("another instance has taken this partition over", "error", err)
+			lose(owner.ErrLost)
+			return
+		case err != nil:
+			if saved = 0; ctx.Err() == nil {
+				p.log.Warn("checkpoint", "error", err)
+			}
+		}
+		wait = max(p.s.opts.CheckpointInterval, 20*time.Since(begin))
+	}
+}
+
+func (p *partition) at() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.position
+}
+
+// advance moves the position of a partition that gets nothing along with the
+// stream, so that it does not keep the stream from being trimmed.
+func (p *partition) advance(ctx context.Context) {
+	pos := p.at()
+	_, last, err := p.s.opts.Bus.Bounds(ctx, subjects.StreamSignals)
+	if err != nil || last <= pos {
+		return
+	}
+	for _, subject := range []string{p.subject, subjects.SignalsTick} {
+		rec, err := p.s.opts.Bus.Last(ctx, subjects.StreamSignals, subject)
+		if err != nil && !errors.Is(err, bus.ErrNotFound) || err == nil && rec.Seq > pos {
+			return
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.position == pos {
+		p.position = last
+	}
+}
+
+// save stores state and position once every alert up to the position is durable.
+func (p *partition) save(ctx context.Context) error {
+	p.mu.Lock()
+	seq := p.position
+	last := p.out.reserved()
+	if seq <= p.silent {
+		// Until it is as far again, the checkpoint in place says more.
+		p.mu.Unlock()
+		return nil
+	}
+	state, err := p.corr.Save(nil)
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := p.out.wait(ctx, last); err != nil {
+		return err
+	}
+	// A checkpoint that was begun is finished, so that shutdown does not leave
+	// half of one to be cleaned up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := p.claim.Save(ctx, seq, state); err != nil {
+		return err
+	}
+	p.s.counters.checkpoints.Add(1)
+	if p.claim.Seq == 0 && p.silent > 0 {
+		p.s.dropBefore(ctx)
+	}
+	return nil
+}
+
+// dropBefore removes the checkpoint for all partitions once each has its own.
+func (s *Service) dropBefore(ctx context.Context) {
+	lags, err := s.opts.Bus.Lag(ctx)
+	if err != nil {
+		return // the next checkpoint tries again
+	}
+	own := 0
+	for _, l := range lags {
+		for i := range subjects.SignalPartitions {
+			if l.Stream == subjects.StreamSignals && l.Durable == checkpointName(i) && l.AckFloor > 0 {
+				own++
+			}
+		}
+	}
+	if own < subjects.SignalPartitions {
+		return
+	}
+	if err := s.opts.Bus.DropCheckpoint(ctx, subjects.StreamSignals, Checkpoint); err != nil {
+		s.log.Warn("the checkpoint for all partitions stays", "error", err)
+	}
+}
+
+// sum adds the counters of two correlators.
+func sum(a, b correlate.Stats) correlate.Stats {
+	return correlate.Stats{
+		Signals: a.Signals + b.Signals, Alerts: a.Alerts + b.Alerts, Amended: a.Amended + b.Amended, Duplicates: a.Duplicates + b.Duplicates,
+		Unknown: a.Unknown + b.Unknown, Ungrouped: a.Ungrouped + b.Ungrouped, Evicted: a.Evicted + b.Evicted, Groups: a.Groups + b.Groups,
+	}
+}

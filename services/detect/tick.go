@@ -1,0 +1,288 @@
+package detect
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/vagus-hub/vagus/schemas/subjects"
+	"github.com/vagus-hub/vagus/services/internal/block"
+	"github.com/vagus-hub/vagus/services/internal/bus"
+)
+
+// tick is a message in the log of every partition. It says how far the clocks
+// of the sources are, where a source's clock is its newest event in the blocks
+// up to Floor. Every signal of those blocks comes before it in the log.
+type tick struct {
+	Floor   uint64       `json:"floor"` // sequence of EVENTS
+	At      int64        `json:"at"`    // when it was made, ms since 1970
+	Sources []sourceTick `json:"sources"`
+}
+
+// sourceTick is one source of a tick.
+type sourceTick struct {
+	Source string `json:"source"`
+	Clock  int64  `json:"clock"`          // ms since 1970
+	Idle   bool   `json:"idle,omitempty"` // nothing came for a while, and nothing waits
+}
+
+// Bounds of ticks.
+const (
+	idleAfter   = 15 * time.Second
+	forgetAfter = 24 * time.Hour   // a source that was idle for so long
+	askAfter    = time.Second      // a block is read if nobody has told of it
+	floorEvery  = 10 * time.Second // a tick that says nothing but a new floor
+	maxSources  = 4096
+	maxBehind   = 4096 // blocks that are looked at again when there is no tick to begin with
+)
+
+// clock is what the ticker knows of a source.
+type clock struct {
+	sourceTick
+	seen int64 // when it sent last, by the leader's clock, ms since 1970
+}
+
+// ticker makes the ticks; one goroutine uses it.
+//
+// The consumer's ack floor says up to which block all signals are durable,
+// whichever instance matched which block. So a tick is a function of its floor,
+// and never overtakes a signal.
+type ticker struct {
+	l       *leader
+	sources map[string]*clock
+	known   map[uint64]observation // above covered
+	covered uint64                 // blocks up to here are in sources
+	last    uint64                 // sequence of the last tick, 0 if there is none
+	told    tick                   // without Sources
+	changed bool                   // since the last tick
+	missing time.Time              // since when a block is
+}
+
+func newTicker(l *leader) *ticker {
+	return &ticker{l: l, sources: map[string]*clock{}, known: map[uint64]observation{}}
+}
+
+// run publishes ticks until ctx ends.
+func (t *ticker) run(ctx context.Context) {
+	every := t.l.s.opts.TickInterval
+	loop := time.NewTicker(every)
+	defer loop.Stop()
+	restored := false
+	asked := time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-loop.C:
+		}
+		if !restored {
+			if err := t.restore(ctx); err != nil {
+				t.l.log.Debug("ticks wait", "error", err)
+				continue
+			}
+			restored = true
+		}
+		// At rest the bus is asked now and then only.
+		if heard := t.listen(); !heard && len(t.known) == 0 && !t.changed && time.Since(asked) < 10*every {
+			continue
+		}
+		asked = time.Now()
+		if err := t.round(ctx); err != nil && ctx.Err() == nil {
+			// Somebody else may lead, or it is not known whether the tick is stored.
+			restored = false
+			t.l.log.Debug("tick", "error", err)
+		}
+	}
+}
+
+// restore begins with the last tick.
+func (t *ticker) restore(ctx context.Context) error {
+	rec, err := t.l.s.opts.Bus.Last(ctx, subjects.StreamSignals, subjects.SignalsTick)
+	switch {
+	case err == nil:
+		var last tick
+		if err := json.Unmarshal(rec.Data, &last); err != nil {
+			return fmt.Errorf("read tick %d: %w", rec.Seq, err)
+		}
+		t.last, t.told = rec.Seq, tick{Floor: last.Floor, At: last.At}
+		t.covered = max(t.covered, last.Floor)
+		now := time.Now().UnixMilli()
+		for _, s := range last.Sources {
+			t.merge(s.Source, s.Clock, now)
+			t.sources[s.Source].Idle = s.Idle
+		}
+		t.changed = false
+		return nil
+	case !errors.Is(err, bus.ErrNotFound):
+		return err
+	}
+	t.last = 0
+	pos, err := t.l.s.opts.Bus.Position(ctx, subjects.StreamEvents, Durable)
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return err
+	}
+	t.covered = max(t.covered, pos.AckFloor-min(pos.AckFloor, maxBehind))
+	return nil
+}
+
+// listen takes what was heard.
+func (t *ticker) listen() bool {
+	t.l.mu.Lock()
+	heard := t.l.heard
+	t.l.heard = nil
+	t.l.mu.Unlock()
+	for _, o := range heard {
+		if o.Seq > t.covered {
+			t.known[o.Seq] = o
+		}
+	}
+	return len(heard) > 0
+}
+
+// round goes on to the ack floor and publishes a tick if there is news.
+func (t *ticker) round(ctx context.Context) error {
+	pos, err := t.l.s.opts.Bus.Position(ctx, subjects.StreamEvents, Durable)
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil // not begun
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.cover(ctx, pos.AckFloor); err != nil {
+		return err
+	}
+	now := time.Now().UnixMilli()
+	t.idle(now, pos.Pending+uint64(pos.AckPending) == 0 && t.covered >= pos.AckFloor)
+	if !t.changed && (t.covered == t.told.Floor || now-t.told.At < floorEvery.Milliseconds()) {
+		return nil
+	}
+	return t.publish(ctx, now)
+}
+
+// cover takes the blocks up to floor in, as far as they are known.
+func (t *ticker) cover(ctx context.Context, floor uint64) error {
+	if floor <= t.covered {
+		return nil
+	}
+	now := time.Now()
+	if first, _, err := t.l.s.opts.Bus.Bounds(ctx, subjects.StreamEvents); err != nil {
+		return err
+	} else if t.covered < first-1 {
+		t.covered = min(first-1, floor)
+	}
+	for t.covered < floor {
+		next := t.covered + 1
+		o, ok := t.known[next]
+		if !ok {
+			// Told by an instance that died, or not told yet.
+			if t.missing.IsZero() {
+				t.missing = now
+			}
+			if now.Sub(t.missing) < askAfter {
+				return nil
+			}
+			var err error
+			if o, err = t.read(ctx, next); err != nil {
+				return err
+			}
+		}
+		seen := int64(0)
+		if !o.Replay {
+			seen = now.UnixMilli()
+		}
+		for _, s := range o.Sources {
+			t.merge(s.Name, s.Clock, seen)
+		}
+		delete(t.known, next)
+		t.covered = next
+		if ok {
+			t.missing = time.Time{}
+		}
+	}
+	maps.DeleteFunc(t.known, func(seq uint64, _ observation) bool { return seq <= t.covered })
+	return nil
+}
+
+// read finds out about a block itself. One that is gone or damaged says nothing.
+func (t *ticker) read(ctx context.Context, seq uint64) (observation, error) {
+	rec, err := t.l.s.opts.Bus.Get(ctx, subjects.StreamEvents, seq)
+	if errors.Is(err, bus.ErrNotFound) {
+		return observation{Replay: true}, nil
+	}
+	if err != nil {
+		return observation{}, err
+	}
+	var b block.Block
+	if err := block.Decode(rec.Data, &b); err != nil {
+		return observation{Replay: true}, nil
+	}
+	o := clocks(seq, rec.Time.UnixMilli(), &b)
+	o.Replay = b.Header.Replay
+	return o, nil
+}
+
+// merge takes in that a source has reached clock; seen is 0 if it did not send
+// now.
+func (t *ticker) merge(name string, at, seen int64) {
+	c := t.sources[name]
+	if c == nil {
+		if len(t.sources) >= maxSources {
+			oldest := slices.MinFunc(slices.Collect(maps.Values(t.sources)), func(a, b *clock) int { return cmp.Compare(a.seen, b.seen) })
+			delete(t.sources, oldest.Source)
+			t.l.log.Warn("too many sources for ticks; the one that was silent for longest is left out", "source", oldest.Source, "limit", maxSources)
+		}
+		c = &clock{sourceTick: sourceTick{Source: name}}
+		t.sources[name] = c
+	}
+	if at > c.Clock {
+		c.Clock, t.changed = at, true
+	}
+	if seen > c.seen {
+		c.seen = seen
+		if c.Idle {
+			c.Idle, t.changed = false, true
+		}
+	}
+}
+
+// idle says which sources have stopped, when nothing of them can be waiting.
+func (t *ticker) idle(now int64, drained bool) {
+	for name, c := range t.sources {
+		switch quiet := time.Duration(now-c.seen) * time.Millisecond; {
+		case quiet > forgetAfter:
+			delete(t.sources, name)
+		case quiet > idleAfter && drained && !c.Idle:
+			c.Idle, t.changed = true, true
+		}
+	}
+}
+
+// publish stores a tick, unless somebody else has stored one since the last.
+func (t *ticker) publish(ctx context.Context, now int64) error {
+	out := tick{Floor: t.covered, At: now, Sources: make([]sourceTick, 0, len(t.sources))}
+	for _, name := range slices.Sorted(maps.Keys(t.sources)) {
+		out.Sources = append(out.Sources, t.sources[name].sourceTick)
+	}
+	data, err := json.Marshal(out)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	ack, err := t.l.s.opts.Bus.Publish(ctx, bus.Msg{
+		Subject: subjects.SignalsTick, Data: data,
+		Header: bus.Header{"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(t.last, 10)}},
+	})
+	if err != nil {
+		return err
+	}
+	t.last, t.told, t.changed = ack.Seq, tick{Floor: out.Floor, At: now}, false
+	t.l.s.counters.ticks.Add(1)
+	return nil
+}
