@@ -82,10 +82,10 @@ func (l *leader) watchSources(ctx context.Context) {
 	if l.s.opts.Silence.Off {
 		return
 	}
-	tick := time.NewTicker(l.s.opts.SilenceInterval)
 	if !l.s.awaitMutes(ctx) {
 		return
 	}
+	tick := time.NewTicker(l.s.opts.SilenceInterval)
 	defer tick.Stop()
 	saved := time.Now()
 	for {
