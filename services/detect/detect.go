@@ -20,6 +20,7 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/owner"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/snapshot"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
 
@@ -82,6 +83,8 @@ type Service struct {
 
 	mu       sync.Mutex // guards the set, and reloads one at a time
 	set      *set
+	pushed   *pushed // nil: none
+	applied  snapshot.Applied
 	matcher  atomic.Pointer[generation]
 	counters counters
 	print    uint64 // of RulesDir when New read it
@@ -135,7 +138,7 @@ func New(opts Options) (*Service, error) {
 		// Before reading, so that a change in between is not missed.
 		s.print = fingerprint(opts.RulesDir)
 	}
-	loaded, err := loadSet(opts.Content, opts.RulesDir, nil)
+	loaded, err := loadSet(opts.Content, opts.RulesDir, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -156,15 +159,33 @@ func (s *Service) Run(ctx context.Context) error {
 	table := owner.New(owner.Options{
 		Bus: s.opts.Bus, Group: group, Items: items(), Heartbeat: s.opts.Heartbeat, Expiry: s.opts.Expiry, Logger: s.log,
 	})
+	var wg sync.WaitGroup
+	var failure error
+	// The rules must be complete before the state of their correlations is read.
+	known := make(chan struct{})
+	wg.Go(func() {
+		if failure = s.followContent(ctx, table.ID(), func() { close(known) }); failure != nil {
+			cancel()
+		}
+	})
+	select {
+	case <-known:
+	case <-ctx.Done():
+		wg.Wait()
+		return failure
+	}
 	others, err := table.Join(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			err = fmt.Errorf("detect: %w", err)
+		} else {
+			err = nil
 		}
-		return fmt.Errorf("detect: %w", err)
+		cancel()
+		wg.Wait()
+		return errors.Join(failure, err)
 	}
 	s.log.Info("detection begins", "instance", table.ID(), "others", others)
-	var wg sync.WaitGroup
 	parts := []func(context.Context) error{
 		func(ctx context.Context) error { return s.match(ctx, others == 0) },
 		func(ctx context.Context) error { table.Run(ctx, s.own); return nil },
@@ -179,7 +200,7 @@ func (s *Service) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, failure)...)
 }
 
 // Reload reads the rules again. A file with errors is reported and its rule
@@ -187,7 +208,7 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	loaded, err := loadSet(s.opts.Content, s.opts.RulesDir, s.set)
+	loaded, err := loadSet(s.opts.Content, s.opts.RulesDir, s.pushed, s.set)
 	if err != nil {
 		return fmt.Errorf("reload rules: %w (the rules in place keep running)", err)
 	}

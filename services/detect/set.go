@@ -20,9 +20,10 @@ type set struct {
 	kept     int // rules that run in an older version because their file is bad
 }
 
-// loadSet reads the built-in rules and those of a folder, which win. Rules of
-// files that have errors now are taken over from before.
-func loadSet(content fs.FS, dir string, before *set) (*set, error) {
+// loadSet reads the built-in rules, those of a folder, which win, and those
+// that were pushed, which win over both; more may be nil. Rules of files that
+// have errors now are taken over from before.
+func loadSet(content fs.FS, dir string, more *pushed, before *set) (*set, error) {
 	out := &set{}
 	byID := map[string]*rule.Rule{}
 	add := func(fsys fs.FS, root, prefix string) error {
@@ -43,6 +44,11 @@ func loadSet(content fs.FS, dir string, before *set) (*set, error) {
 	}
 	if dir != "" {
 		if err := add(os.DirFS(dir), ".", filepath.ToSlash(dir)+"/"); err != nil {
+			return nil, err
+		}
+	}
+	if more != nil {
+		if err := add(more.files, ".", more.prefix()); err != nil {
 			return nil, err
 		}
 	}
