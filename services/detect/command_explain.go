@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,11 +15,31 @@ import (
 )
 
 func (a *author) explainCommand() *cobra.Command {
+	var o traceOptions
 	c := &cobra.Command{
-		Use: "explain ID|PATH…", Short: "Show what the compiler makes of rules", SilenceUsage: true,
-		Example: "  vagus rules explain ai-gateway.prompt-injection-burst",
+		Use: "explain [ID|PATH…]", Short: "Show what the compiler makes of rules, or which parts of them an event fulfils", SilenceUsage: true,
+		Long: "Without --event: how a rule is routed, which literals it is found by, how it is evaluated.\n" +
+			"With --event: for each part of its condition whether it holds (✓ or ✗) and what the event has there.\n" +
+			"The event is a file of events in JSON (as `vagus events --json` prints them), a file of raw records\n" +
+			"(--source says of which source; - is standard input), or the id of a stored event.",
+		Example: "  vagus rules explain ai-gateway.prompt-injection-burst\n" +
+			"  vagus rules explain rules/ai-gateway/key-shared.yml --event event.json\n" +
+			"  tail -1 access.log | vagus rules explain ai-gateway.model-enumeration --event - --source nginx.access\n" +
+			"  vagus rules explain --all --event 1b4e28ba-2fa1-11d2-883f-0016d3cca427   # every rule, nearest first",
 	}
-	c.RunE = func(c *cobra.Command, args []string) error { return a.explain(c.OutOrStdout(), args) }
+	c.Flags().StringVar(&o.event, "event", "", "a file of events or records, - for standard input, or the id of a stored event")
+	c.Flags().StringVar(&o.source, "source", "", "the file holds raw records of this source (auto: recognise each)")
+	c.Flags().BoolVar(&o.all, "all", false, "all rules: those that match and the nearest that do not")
+	c.Flags().IntVar(&o.limit, "limit", 20, "events at most; 0 for all")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if o.event != "" {
+			return a.trace(c, o, args)
+		}
+		if o.all || o.source != "" {
+			return errors.New("explain: --all and --source are about an event: give --event")
+		}
+		return a.explain(c.OutOrStdout(), args)
+	}
 	return c
 }
 

@@ -8,6 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vagus-hub/vagus/services/detect/internal/author/trace"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/ruletest"
+	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
 
@@ -124,6 +128,60 @@ func TestBuiltInRulesAreSound(t *testing.T) {
 	for line := range strings.Lines(out) {
 		if !strings.Contains(line, "title=cost::") {
 			t.Error(line)
+		}
+	}
+}
+
+// What explain says of the parts of conditions agrees with the matcher, for
+// every event of every test of the built-in rules.
+func TestTraceAgreesWithMatcher(t *testing.T) {
+	for _, r := range rule.Matched(shipped(t)) {
+		for _, test := range r.Tests {
+			if err := ruletest.Blocks(test.Events, func(b *block.Block) {
+				for row := range b.Rows() {
+					tr, err := trace.Rule(r, b, row)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if tr.Matches != (tr.Misses() == 0) {
+						t.Errorf("%s: %s, event %d: the matcher says %v, the parts say %d misses", r.ID, test.Name, row, tr.Matches, tr.Misses())
+					}
+					if row == 3 {
+						break // repeats
+					}
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestExplainEvent(t *testing.T) {
+	dir := write(t, map[string]string{"web/refused-keys.yml": goodRule,
+		"event.json": `{"class": "http_activity", "source": "nginx.access", "http_request.path": "/v2/x", "http_response.code": 401}`})
+	for name, args := range map[string][]string{
+		"explain-event.text": {"explain", dir + "/web", "--event", dir + "/event.json"},
+		"explain-event.json": {"explain", dir + "/web", "--event", dir + "/event.json", "--json"},
+		"explain-all.text":   {"explain", dir, "--all", "--event", dir + "/event.json"},
+		"explain-plan.text":  {"explain", dir + "/web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := command(t, CommandOptions{}, dir, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, out)
+		})
+	}
+	for name, args := range map[string][]string{
+		"no such rule":  {"explain", "web.none", "--event", dir + "/event.json"},
+		"no such file":  {"explain", dir + "/web", "--event", dir + "/none.json"},
+		"no hub":        {"explain", dir + "/web", "--event", "1b4e28ba-2fa1-11d2-883f-0016d3cca427"},
+		"event missing": {"explain", "--all"},
+	} {
+		if out, err := command(t, CommandOptions{Content: os.DirFS("../..")}, dir, args...); err == nil {
+			t.Errorf("%s: no error: %s", name, out)
 		}
 	}
 }

@@ -100,6 +100,21 @@ func Zero(k event.Kind) any {
 // carries is an error, as is an expression that can never or must always be
 // true. The error is of type Problems.
 func Compile(source string, families event.Families) (*Expr, error) {
+	e, err := Part(source, families)
+	if err != nil {
+		return nil, err
+	}
+	if e.Root.Op == Const {
+		return nil, Problems{{1, 1, fmt.Sprintf("condition is always %v", !e.Root.Neg)}}
+	}
+	if p := contradiction(e.Root); p != "" {
+		return nil, Problems{{1, 1, p}}
+	}
+	return e, nil
+}
+
+// Part is Compile for a part of a condition, which may be constant.
+func Part(source string, families event.Families) (*Expr, error) {
 	if len(source) > MaxSource {
 		return nil, Problems{{1, 1, fmt.Sprintf("expression has %d bytes, at most %d are allowed", len(source), MaxSource)}}
 	}
@@ -119,12 +134,6 @@ func Compile(source string, families event.Families) (*Expr, error) {
 	l := lowering{}
 	e.Root = l.node(program.Node(), false)
 	e.Root.Walk(func(n *Node) { e.Lowered = e.Lowered && n.Op != Opaque })
-	if e.Root.Op == Const {
-		return nil, Problems{{1, 1, fmt.Sprintf("condition is always %v", !e.Root.Neg)}}
-	}
-	if p := contradiction(e.Root); p != "" {
-		return nil, Problems{{1, 1, p}}
-	}
 	for id := range event.Columns {
 		if c.used[event.ColumnID(id)] || c.anyText && (InText(event.ColumnID(id)) || id == int(event.Unmapped)) && event.Columns[id].Families&families != 0 {
 			e.Columns = append(e.Columns, event.ColumnID(id))
