@@ -46,12 +46,13 @@ func (b *Builder) Reset() {
 func (b *Builder) column(id event.ColumnID) *columnBuilder {
 	c := b.cols[id]
 	if c == nil {
-		c = &columnBuilder{kind: event.Columns[id].Kind}
-		c.reset()
+		c = newColumn(id)
 		b.cols[id] = c
 	}
 	b.used[id] = true
-	c.pad(b.rows)
+	if c.rows < b.rows {
+		c.pad(b.rows)
+	}
 	return c
 }
 
@@ -97,25 +98,26 @@ func (b *Builder) SetFloat(id event.ColumnID, v float64) {
 		return
 	}
 	c := b.column(id)
+	c.begin(b.rows)
 	if c.kind == event.KindF32 {
-		binary.LittleEndian.PutUint32(c.slot(b.rows, 4), math.Float32bits(float32(v)))
+		c.fixed = binary.LittleEndian.AppendUint32(c.fixed, math.Float32bits(float32(v)))
 		return
 	}
-	binary.LittleEndian.PutUint64(c.slot(b.rows, 8), math.Float64bits(v))
+	c.fixed = binary.LittleEndian.AppendUint64(c.fixed, math.Float64bits(v))
 }
 
 // SetIP sets an ip column; IPv4 is stored as mapped IPv6, as ClickHouse does.
 func (b *Builder) SetIP(id event.ColumnID, a netip.Addr) {
 	if a.IsValid() {
 		v := a.As16()
-		copy(b.column(id).slot(b.rows, 16), v[:])
+		b.column(id).setWide(b.rows, &v)
 	}
 }
 
 // SetUUID sets a uuid column from the usual byte order.
 func (b *Builder) SetUUID(id event.ColumnID, u [16]byte) {
 	v := swapUUID(u)
-	copy(b.column(id).slot(b.rows, 16), v[:])
+	b.column(id).setWide(b.rows, &v)
 }
 
 // AppendKeyword adds an item to a keywords column.

@@ -13,6 +13,7 @@ import (
 // that can be: dictionary and string bytes are appended with their lengths.
 type columnBuilder struct {
 	kind  event.Kind
+	width int // of a fixed-width value, bytes
 	rows  int
 	data  []byte   // string: all rows; keyword kinds: the dictionary
 	last  int      // string: where the last row begins in data
@@ -32,6 +33,13 @@ type slot struct {
 	hash uint64
 	gen  uint32
 	key  uint32
+}
+
+func newColumn(id event.ColumnID) *columnBuilder {
+	kind := event.Columns[id].Kind
+	c := &columnBuilder{kind: kind, width: width(kind)}
+	c.reset()
+	return c
 }
 
 func (c *columnBuilder) reset() {
@@ -85,6 +93,14 @@ func appendZeros(dst []byte, n int) []byte {
 
 var zeros [256]byte
 
+// begin makes the row the next to be written, also if it was already.
+func (c *columnBuilder) begin(row int) {
+	if c.rows > row {
+		c.truncate(row)
+	}
+	c.rows = row + 1
+}
+
 // truncate forgets row `rows` if it was begun.
 func (c *columnBuilder) truncate(rows int) {
 	if c.rows <= rows {
@@ -112,8 +128,7 @@ func (c *columnBuilder) truncate(rows int) {
 }
 
 func (c *columnBuilder) setText(row int, v []byte) {
-	c.truncate(row)
-	c.rows = row + 1
+	c.begin(row)
 	if c.kind == event.KindString {
 		c.last = len(c.data)
 		c.data = binary.AppendUvarint(c.data, uint64(len(v)))
@@ -123,29 +138,26 @@ func (c *columnBuilder) setText(row int, v []byte) {
 	c.keys = append(c.keys, c.intern(v))
 }
 
-// slot returns the place of a row's fixed-width value.
-func (c *columnBuilder) slot(row, w int) []byte {
-	c.truncate(row)
-	c.rows = row + 1
-	c.fixed = appendZeros(c.fixed, w)
-	return c.fixed[row*w : row*w+w]
+// setWide sets a value of 16 bytes.
+func (c *columnBuilder) setWide(row int, v *[16]byte) {
+	c.begin(row)
+	c.fixed = append(c.fixed, v[:]...)
 }
 
 func (c *columnBuilder) setInt(row int, v int64) {
-	w := width(c.kind)
-	p := c.slot(row, w)
+	c.begin(row)
 	if v < 0 && c.kind != event.KindTime {
 		v = 0
 	}
-	switch w {
+	switch c.width {
 	case 1:
-		p[0] = byte(min(v, 0xff))
+		c.fixed = append(c.fixed, byte(min(v, 0xff)))
 	case 2:
-		binary.LittleEndian.PutUint16(p, uint16(min(v, 0xffff)))
+		c.fixed = binary.LittleEndian.AppendUint16(c.fixed, uint16(min(v, 0xffff)))
 	case 4:
-		binary.LittleEndian.PutUint32(p, uint32(min(v, 0xffffffff)))
+		c.fixed = binary.LittleEndian.AppendUint32(c.fixed, uint32(min(v, 0xffffffff)))
 	case 8:
-		binary.LittleEndian.PutUint64(p, uint64(v))
+		c.fixed = binary.LittleEndian.AppendUint64(c.fixed, uint64(v))
 	}
 }
 

@@ -83,8 +83,7 @@ func (b *Builder) put(row int, id event.ColumnID) *columnBuilder {
 	}
 	c := b.cols[id]
 	if c == nil {
-		c = &columnBuilder{kind: event.Columns[id].Kind}
-		c.reset()
+		c = newColumn(id)
 		b.cols[id] = c
 	}
 	if b.used[id] && c.rows > row {

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/vagus-hub/vagus/schemas/event"
@@ -65,10 +66,10 @@ func (c *compiler) activity(class *event.Class, f *field) *op {
 		return "0"
 	}
 	if len(f.Map) == 0 && f.Const == nil && len(f.Paths) == 1 {
-		return &op{isConst: true, minus: -1, join: -1, text: id(f.Paths[0].value)}
+		return constActivity(id(f.Paths[0].value))
 	}
 	if f.Const != nil {
-		return &op{isConst: true, minus: -1, join: -1, text: id(*f.Const)}
+		return constActivity(id(*f.Const))
 	}
 	o := &op{minus: -1, join: -1, mapping: map[string]string{}, other: "99"}
 	for _, p := range f.Paths {
@@ -83,6 +84,11 @@ func (c *compiler) activity(class *event.Class, f *field) *op {
 		o.other = id(f.Default)
 	}
 	return o
+}
+
+func constActivity(id string) *op {
+	n, _ := strconv.Atoi(id)
+	return &op{isConst: true, minus: -1, join: -1, text: id, number: float64(n)}
 }
 
 func (c *compiler) column(out *caseOp, cf columnField) {

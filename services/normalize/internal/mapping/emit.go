@@ -106,8 +106,7 @@ func (r *Runner) setTime(b *block.Builder, ms int64) {
 
 func (r *Runner) activity(o *op) uint8 {
 	if o.isConst {
-		n, _ := strconv.Atoi(o.text)
-		return uint8(n)
+		return uint8(o.number)
 	}
 	for at := o; at != nil; at = at.or {
 		for _, s := range at.slots {

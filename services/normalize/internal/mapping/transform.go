@@ -21,6 +21,7 @@ var transforms = map[string]transform{
 	"basename":        onText(func(b, _ []byte) []byte { return b[bytes.LastIndexAny(b, `/\`)+1:] }),
 	"last":            onText(func(b, _ []byte) []byte { return bytes.TrimSpace(b[bytes.LastIndexByte(b, ',')+1:]) }),
 	"host":            onText(func(b, _ []byte) []byte { return host(b) }),
+	"port":            onText(func(b, _ []byte) []byte { return port(b) }),
 	"url_path":        onText(func(b, _ []byte) []byte { return before(b, '?') }),
 	"url_query":       onText(func(b, _ []byte) []byte { return after(b, '?') }),
 	"request_method":  onText(func(b, _ []byte) []byte { return word(b, 0) }),
@@ -116,6 +117,21 @@ func host(b []byte) []byte {
 	b = before(before(b, '/'), ',')
 	if i := bytes.LastIndexByte(b, ':'); i >= 0 && bytes.IndexByte(b, ':') == i {
 		b = b[:i]
+	}
+	return b
+}
+
+// port is the digits behind the last colon: [2001:db8::1]:8000 → 8000.
+func port(b []byte) []byte {
+	i := bytes.LastIndexByte(b, ':')
+	if i < 0 {
+		return nil
+	}
+	b = b[i+1:]
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return nil
+		}
 	}
 	return b
 }

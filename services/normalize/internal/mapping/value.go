@@ -63,6 +63,81 @@ func parseInt(b []byte) (int64, bool) {
 	return n, len(b) > 0 && (n >= 0) != neg || n == 0
 }
 
+// powers of ten that a float64 holds exactly.
+var powers = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+
+// parseDecimal reads the numbers with a fraction that logs have: digits that a
+// float64 holds exactly, times or by a power of ten that it holds exactly, are
+// rounded once, as strconv would (Clinger, How to Read Floating Point Numbers
+// Accurately, 1990). false for all others.
+func parseDecimal(b []byte) (float64, bool) {
+	i, neg := 0, len(b) > 0 && b[0] == '-'
+	if neg {
+		i = 1
+	}
+	from, point := i, -1
+	var n uint64
+	for ; i < len(b); i++ {
+		if c := b[i] - '0'; c <= 9 {
+			n = n*10 + uint64(c)
+		} else if b[i] == '.' && point < 0 && i > from {
+			point = i
+		} else {
+			break
+		}
+	}
+	digits, exp := i-from, 0
+	if point >= 0 {
+		digits--
+		exp = point + 1 - i
+		if exp == 0 { // a point without digits behind it
+			return 0, false
+		}
+	}
+	if digits == 0 || digits > 18 || n > 1<<53 {
+		return 0, false
+	}
+	if i < len(b) {
+		if b[i]|0x20 != 'e' {
+			return 0, false
+		}
+		e, ok := parseExponent(b[i+1:])
+		if !ok {
+			return 0, false
+		}
+		exp += e
+	}
+	f := float64(n)
+	switch {
+	case exp < -22 || exp > 22:
+		return 0, false
+	case exp < 0:
+		f /= powers[-exp]
+	default:
+		f *= powers[exp]
+	}
+	if neg {
+		f = -f
+	}
+	return f, true
+}
+
+// parseExponent reads one or two digits with or without a sign.
+func parseExponent(b []byte) (int, bool) {
+	sign := 1
+	if len(b) > 0 && (b[0] == '-' || b[0] == '+') {
+		if b[0] == '-' {
+			sign = -1
+		}
+		b = b[1:]
+	}
+	if len(b) == 0 || len(b) > 2 {
+		return 0, false
+	}
+	n, ok := digits(b)
+	return sign * n, ok
+}
+
 // parseNumber reads a decimal number, 0x hexadecimal or true/false.
 func parseNumber(b []byte) (float64, bool) {
 	if n, ok := parseInt(b); ok {
@@ -77,6 +152,9 @@ func parseNumber(b []byte) (float64, bool) {
 	if len(b) > 2 && len(b) <= 18 && b[0] == '0' && (b[1] == 'x' || b[1] == 'X') {
 		n, err := strconv.ParseUint(view(b[2:]), 16, 64)
 		return float64(n), err == nil
+	}
+	if f, ok := parseDecimal(b); ok {
+		return f, true
 	}
 	if len(b) == 0 || len(b) > 64 {
 		return 0, false
