@@ -17,39 +17,87 @@ const (
 
 // Bounds on a conversation: what is beyond is hostile or useless.
 const (
-	maxMessages = 2000
-	maxChat     = 1 << 20 // bytes
+	maxMessages  = 2000
+	maxChat      = 1 << 20 // bytes
+	maxChatDepth = 8
 )
 
-// chatText collects the words of one role from the shapes that AI APIs use: a
+// chat is which words of a conversation a transform wants, or how many bytes
+// they are.
+type chat struct {
+	role   role
+	length bool
+}
+
+// chats are the transforms that read conversations.
+var chats = map[string]chat{
+	"chat_user":     {role: roleUser},
+	"chat_system":   {role: roleSystem},
+	"chat_response": {role: roleAny},
+	"chat_length":   {role: roleUser, length: true},
+	"reply_length":  {role: roleAny, length: true},
+}
+
+// onItem is the transform for an item of a list.
+func (c chat) onItem(v *value, scratch []byte) []byte {
+	return c.result(appendWords(scratch[:0], v, v.text, c.role), nil)
+}
+
+// result is what the transform makes of the words.
+func (c chat) result(words, scratch []byte) []byte {
+	switch {
+	case len(words) == 0:
+		return nil
+	case c.length:
+		return strconv.AppendInt(scratch[:0], int64(len(words)), 10)
+	}
+	return words
+}
+
+// said is the words of a slot, kept for the other columns of the event that
+// want them.
+type said struct {
+	slot  int
+	role  role
+	words []byte
+}
+
+// chat applies a transform of a conversation to a slot.
+func (r *Runner) chat(c *chat, slot int) []byte {
+	for i := range r.said {
+		if s := &r.said[i]; s.slot == slot && s.role == c.role {
+			return c.result(s.words, r.a)
+		}
+	}
+	v, text := &r.values[slot], []byte(nil)
+	if v.isText() {
+		text = r.text(slot)
+	}
+	at := len(r.arena)
+	words := appendWords(r.arena[at:at], v, text, c.role)
+	if at+len(words) <= cap(r.arena) {
+		r.arena = r.arena[:at+len(words)] // they were written there
+	} else {
+		r.arena = append(r.arena, words...)
+	}
+	r.said = append(r.said, said{slot, c.role, words})
+	return c.result(words, r.a)
+}
+
+// appendWords collects the words of one role from the shapes that AI APIs use: a
 // plain string, OpenAI messages (content as text or parts), OpenAI responses
 // (choices), OpenTelemetry messages (parts) and strings that hold one of these
-// as JSON. mode 1 gives the length in bytes instead.
-func chatText(want role, mode int) transform {
-	return func(v *value, scratch []byte) []byte {
-		out := scratch[:0]
-		switch {
-		case v.json.Kind == json.String:
-			// The words go to the first half, a string of JSON to the second.
-			half := cap(scratch) / 2
-			text := v.text
-			if text == nil {
-				text = textOf(v.json, scratch[half:half])
-			}
-			out = appendDocument(scratch[:0:half], text, want)
-		case v.json.Kind != json.Absent:
-			out = appendChat(out, v.json, want, false, 0)
-		case want != roleSystem:
-			out = append(out, v.text...)
-		}
-		if len(out) == 0 {
-			return nil
-		}
-		if mode == 1 {
-			return strconv.AppendInt(scratch[:0], int64(len(out)), 10)
-		}
-		return out
+// as JSON. text is the value's if it is one. out must be empty.
+func appendWords(out []byte, v *value, text []byte, want role) []byte {
+	switch {
+	case v.json.Kind == json.String:
+		return appendDocument(out, text, want)
+	case v.json.Kind != json.Absent:
+		return appendChat(out, v.json, want, false, 0)
+	case want != roleSystem:
+		return append(out, text...)
 	}
+	return out
 }
 
 // appendDocument takes a text that may hold JSON.
@@ -70,7 +118,7 @@ func appendDocument(out, text []byte, want role) []byte {
 
 // appendChat walks one value; inside says that its role is the wanted one.
 func appendChat(out []byte, v json.Value, want role, inside bool, depth int) []byte {
-	if depth > 8 || len(out) > maxChat {
+	if depth > maxChatDepth || len(out) > maxChat {
 		return out
 	}
 	switch v.Kind {
@@ -86,10 +134,18 @@ func appendChat(out []byte, v json.Value, want role, inside bool, depth int) []b
 		s.Reset(v.Raw)
 		s.Enter()
 		for i := 0; i < maxMessages && s.Element(i == 0); i++ {
-			out = appendChat(out, s.Value(), want, inside, depth+1)
+			if k := s.Next(); k != json.Object {
+				out = appendChat(out, s.Read(k), want, inside, depth+1)
+			} else if depth >= maxChatDepth || len(out) > maxChat {
+				return out
+			} else {
+				out = appendMessage(out, &s, want, inside, depth+1)
+			}
 		}
 	case json.Object:
-		out = appendMessage(out, v, want, inside, depth)
+		var s json.Scanner
+		s.Reset(v.Raw)
+		out = appendMessage(out, &s, want, inside, depth)
 	}
 	return out
 }
@@ -145,11 +201,11 @@ func messagePart(key []byte) int {
 	return -1
 }
 
-func appendMessage(out []byte, v json.Value, want role, inside bool, depth int) []byte {
+// appendMessage reads the object that comes next.
+func appendMessage(out []byte, s *json.Scanner, want role, inside bool, depth int) []byte {
 	var parts [messageParts]json.Value
 	var function json.Value
-	var s json.Scanner
-	s.Reset(v.Raw)
+	other := false // another's words
 	s.Enter()
 	for first := true; ; first = false {
 		key, _, ok := s.Key(first)
@@ -163,13 +219,14 @@ func appendMessage(out []byte, v json.Value, want role, inside bool, depth int) 
 		}
 		switch string(key) {
 		case "role":
-			if !want.matches(textOf(part, nil)) {
-				return out
-			}
+			other = other || !want.matches(textOf(part, nil))
 			inside = true
 		case "function":
 			function = part
 		}
+	}
+	if other {
+		return out
 	}
 	for _, part := range parts {
 		if part.Kind != json.Absent {

@@ -72,6 +72,7 @@ type op struct {
 	join    int // slot to add behind a slash, -1 if none
 	as      transform
 	asName  string
+	chat    *chat // as is one of these
 	mapping map[string]string
 	other   string // default of a mapped value
 	text    string // constant

@@ -73,7 +73,8 @@ func (c *compiler) activity(class *event.Class, f *field) *op {
 	}
 	o := &op{minus: -1, join: -1, mapping: map[string]string{}, other: "99"}
 	for _, p := range f.Paths {
-		at := &op{slots: []int{c.slot(p)}, as: c.transform(f.As), minus: -1, join: -1}
+		at := &op{slots: []int{c.slot(p)}, minus: -1, join: -1}
+		c.transform(at, f.As)
 		c.refine(at, f)
 		at.or, o.or = o.or, at
 	}
@@ -136,7 +137,7 @@ func (c *compiler) op(col *event.Column, f *field) *op {
 		o.join = c.slot(f.Join)
 	}
 	c.refine(&o, f)
-	o.as, o.asName = c.transform(f.As), f.As.value
+	c.transform(&o, f.As)
 	if f.Const != nil {
 		o.isConst, o.text = true, *f.Const
 		if col.Kind.Number() || col.Kind == event.KindBool {
@@ -157,16 +158,19 @@ func (c *compiler) op(col *event.Column, f *field) *op {
 	return &o
 }
 
-// transform finds a transform by name; nil for none.
-func (c *compiler) transform(name place) transform {
+// transform gives an op its transform, if the name is not empty.
+func (c *compiler) transform(o *op, name place) {
 	if name.value == "" {
-		return nil
+		return
 	}
 	t, ok := transforms[name.value]
 	if !ok {
 		c.fail(name.errorf("unknown transform %q%s", name.value, suggest(name.value, transformNames())))
 	}
-	return t
+	o.as, o.asName = t, name.value
+	if ch, ok := chats[name.value]; ok {
+		o.chat = &ch
+	}
 }
 
 // consume notes which slots a case uses; the others count as unmapped there. A

@@ -34,6 +34,7 @@ func (r *Runner) emit() {
 }
 
 func (r *Runner) write(k *caseOp) {
+	r.said = r.said[:0]
 	b := r.sink.Builder(k.family)
 	b.SetUUID(event.EventUID, r.uid())
 	r.writeTime(b)
@@ -234,6 +235,9 @@ func (r *Runner) transformed(o *op, slot int) []byte {
 	v := &r.values[slot]
 	if !r.has(slot) || len(r.m.absent) > 0 && v.isText() && len(r.text(slot)) == 0 {
 		return nil
+	}
+	if o.chat != nil {
+		return r.chat(o.chat, slot)
 	}
 	return o.as(v, r.a)
 }

@@ -76,11 +76,13 @@ type Runner struct {
 	slotPath []byte
 	unmapped []byte
 	setLine  func(slot int, part []byte)
+	said     []said
 	quiet    int       // > 0: what is found is part of a placed value
 	splits   []splitAt // arrays of records found in the current object
 	hasRoot  bool      // the record has the outermost list of records at all
 	a, b     []byte    // scratch
-	arena    []byte    // texts of this record's strings with escapes
+	arena    []byte    // texts of this record that are not in it as they are
+	undo     []uint64  // live, as it was before embedded JSON
 	c, d     []byte    // scratch of joined and captured values
 
 	parser  text.Parser // of the mapping's format, nil if it has none

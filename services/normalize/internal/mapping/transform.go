@@ -55,11 +55,11 @@ var transforms = map[string]transform{
 		}
 		return strconv.AppendInt(scratch[:0], int64(n), 10)
 	},
-	"chat_user":     chatText(roleUser, 0),
-	"chat_system":   chatText(roleSystem, 0),
-	"chat_response": chatText(roleAny, 0),
-	"chat_length":   chatText(roleUser, 1),
-	"reply_length":  chatText(roleAny, 1),
+	"chat_user":     chats["chat_user"].onItem,
+	"chat_system":   chats["chat_system"].onItem,
+	"chat_response": chats["chat_response"].onItem,
+	"chat_length":   chats["chat_length"].onItem,
+	"reply_length":  chats["reply_length"].onItem,
 }
 
 func transformNames() []string {

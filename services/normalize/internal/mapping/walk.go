@@ -257,18 +257,21 @@ func (r *Runner) fillEmbedded(text []byte, n *node) bool {
 	if len(text) == 0 || text[0] != '{' || r.nested >= 8 {
 		return false
 	}
+	mark := len(r.undo)
+	r.undo = append(r.undo, r.live...)
+	more, splits, unmapped, kept, root := len(r.more), len(r.splits), len(r.unmapped), r.Unmapped, r.hasRoot
 	var s json.Scanner
 	s.Reset(text)
-	s.Value()
+	r.nested++
+	r.fill(&s, n)
 	s.End()
 	if s.Failed() {
-		return false
+		copy(r.live, r.undo[mark:])
+		r.more, r.splits, r.unmapped, r.Unmapped, r.hasRoot = r.more[:more], r.splits[:splits], r.unmapped[:unmapped], kept, root
+		r.nested--
 	}
-	r.nested++
-	s.Reset(text)
-	s.Next()
-	r.fill(&s, n)
-	return true
+	r.undo = r.undo[:mark]
+	return !s.Failed()
 }
 
 func (r *Runner) fillArray(s *json.Scanner, n *node) {
