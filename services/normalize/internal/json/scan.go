@@ -198,6 +198,30 @@ func (s *Scanner) Key(first bool) (key []byte, escaped, ok bool) {
 	return key, escaped, true
 }
 
+// KeyIs reads the next key if it is the given one, written as "key": with quotes
+// and colon and without escapes; else it reports false and reads nothing.
+func (s *Scanner) KeyIs(first bool, quoted string) bool {
+	d, i := s.data, s.pos
+	if !first {
+		if i >= len(d) || d[i] != ',' {
+			return false
+		}
+		i++
+		if i < len(d) && d[i] == ' ' {
+			i++
+		}
+	}
+	end := i + len(quoted)
+	if end >= len(d) || string(d[i:end]) != quoted {
+		return false
+	}
+	if d[end] == ' ' {
+		end++
+	}
+	s.pos = end
+	return true
+}
+
 // Element reports whether the array that was entered has one more element; at
 // its end it reads the closing bracket.
 func (s *Scanner) Element(first bool) bool { return s.more(']', first) }

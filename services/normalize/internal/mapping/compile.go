@@ -31,6 +31,7 @@ type Mapping struct {
 	marks   []mark // lists of attributes and embedded JSON, for detection
 	absent  [][]byte
 	root    *node
+	nodes   int      // of the tree
 	unwrap  string   // array that stands for its elements
 	depth   int      // levels of split
 	slots   []string // paths as unmapped shows them
@@ -204,7 +205,7 @@ func (c *compiler) compile(f *file) {
 	for i := range m.cases {
 		c.consume(&m.cases[i])
 	}
-	m.root.freeze()
+	m.root.freeze(&m.nodes)
 }
 
 // same lets places of the record stand for others, in the order of the file.

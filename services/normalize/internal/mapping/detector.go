@@ -91,10 +91,10 @@ func newDetector(all []*Mapping) *detector {
 		}
 	}
 	d.json.anchor()
-	d.json.root.freeze()
+	d.json.root.freeze(new(int))
 	for _, r := range d.texts {
 		r.anchor()
-		r.root.freeze()
+		r.root.freeze(new(int))
 	}
 	return d
 }

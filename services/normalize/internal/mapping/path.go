@@ -78,6 +78,7 @@ func shown(segments []segment) string {
 
 // node is a place in the record that the mapping speaks of.
 type node struct {
+	id       int // in the mapping
 	slot     int // -1: none
 	children map[string]*node
 	table    keyTable // children, once the mapping is compiled
@@ -142,27 +143,29 @@ func (n *node) child(key []byte) *node {
 	return c
 }
 
-// freeze prepares a compiled tree for reading. It has circles where places are
-// read as others.
-func (n *node) freeze() {
+// freeze prepares a compiled tree for reading, and numbers its nodes from id. It
+// has circles where places are read as others.
+func (n *node) freeze(id *int) {
 	if n.frozen {
 		return
 	}
 	n.frozen = true
+	n.id = *id
+	*id++
 	n.table = newKeyTable(n.children)
 	n.skip = n.ignore && len(n.slots()) == 0
 	for _, c := range n.children {
-		c.freeze()
+		c.freeze(id)
 		if c.split {
 			c.below = c.slots()
 		}
 	}
 	for _, c := range n.indexes {
-		c.freeze()
+		c.freeze(id)
 	}
 	for _, c := range []*node{n.every, n.rest} {
 		if c != nil {
-			c.freeze()
+			c.freeze(id)
 		}
 	}
 }

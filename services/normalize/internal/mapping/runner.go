@@ -69,6 +69,7 @@ type Runner struct {
 	used   bitset // slots that filled a column of the event at hand
 	more   []slotJSON
 	seen   json.Seen // what was skipped before
+	shapes []*shape  // by node
 	rec    Record
 	result Result
 
@@ -114,7 +115,8 @@ func NewRunner(m *Mapping, sink Sink) *Runner {
 	n := len(m.slots)
 	r := &Runner{
 		m: m, sink: sink, values: make([]value, n), live: newBitset(n), bad: newBitset(n), used: newBitset(n),
-		a: make([]byte, 0, 64<<10), b: make([]byte, 0, 64<<10), arena: make([]byte, 0, 16<<10),
+		shapes: make([]*shape, m.nodes),
+		a:      make([]byte, 0, 64<<10), b: make([]byte, 0, 64<<10), arena: make([]byte, 0, 16<<10),
 	}
 	r.setLine = func(slot int, part []byte) {
 		if slot >= 0 {

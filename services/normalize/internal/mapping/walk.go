@@ -134,29 +134,6 @@ func hasSplit(n *node) bool {
 	return false
 }
 
-// fill reads the object that comes next.
-func (r *Runner) fill(s *json.Scanner, n *node) {
-	s.Enter()
-	for first := true; ; first = false {
-		key, escaped, ok := s.Key(first)
-		if !ok {
-			return
-		}
-		if escaped {
-			key = r.unescape(key)
-		}
-		c := n.child(key)
-		if c == nil && bytes.IndexByte(key, '.') > 0 {
-			c = lookup(n, key)
-		}
-		if c == nil {
-			r.keep(key, s.Value())
-		} else {
-			r.place(s, c, key)
-		}
-	}
-}
-
 // unescape keeps the text of a string for as long as the record is at hand.
 func (r *Runner) unescape(quoted []byte) []byte {
 	at := len(r.arena)
@@ -167,7 +144,9 @@ func (r *Runner) unescape(quoted []byte) []byte {
 // place files the value that comes next, whose node is known.
 func (r *Runner) place(s *json.Scanner, n *node, key []byte) {
 	kind := s.Next()
-	r.hasRoot = r.hasRoot || n.split
+	if n.split {
+		r.hasRoot = true
+	}
 	if n.skip || kind == json.Null || kind == json.Absent {
 		s.Skip(kind, &r.seen)
 		return
