@@ -31,7 +31,7 @@ func Command() *cobra.Command {
 		}
 		return os.DirFS(dir)
 	}
-	c.AddCommand(listCommand(open), checkCommand(open), testCommand(open, &dir), guessCommand(open), explainCommand(open), newCommand(&dir))
+	c.AddCommand(listCommand(open), checkCommand(open), testCommand(open, &dir), guessCommand(open), explainCommand(open), convertCommand(open), newCommand(&dir))
 	return c
 }
 

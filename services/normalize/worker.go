@@ -25,6 +25,7 @@ type worker struct {
 	finder   *mapping.Finder
 	known    mapping.Known // of the record at hand
 	enrich   *enrich.Worker
+	anyTime  bool      // event times are taken however old they are
 	buffers  sync.Pool // payloads; they return when the input is acknowledged
 }
 
@@ -94,7 +95,7 @@ func (w *worker) mapAll() block.Header {
 	var h block.Header
 	for i := range w.raw.Len() {
 		h.In++
-		rec := mapping.Record{UID: w.raw.UID(i), Received: w.raw.Received(i), Data: w.raw.Record(i)}
+		rec := mapping.Record{UID: w.raw.UID(i), Received: w.raw.Received(i), Data: w.raw.Record(i), AnyTime: w.anyTime}
 		runner, reason, problem := w.choose(&rec)
 		if runner == nil {
 			h.Dead++

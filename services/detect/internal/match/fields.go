@@ -1,8 +1,12 @@
 package match
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/internal/block"
 )
 
@@ -23,7 +27,6 @@ type fields struct {
 // virtual is one field with its column of the block at hand.
 type virtual struct {
 	field lang.Field
-	route uint64 // routing bits of the rules that read it
 	dict  block.Dictionary
 	col   *block.Column // nil: no row has a value
 }
@@ -45,17 +48,30 @@ func newFields() *fields {
 
 func (x *fields) count() int { return event.NumColumns + len(x.virtual) }
 
-// add notes that rules with a routing read what the expression reads.
-func (x *fields) add(e *lang.Expr, route uint64) {
+// unmapped says that the field is taken out of unmapped.
+func (v *virtual) unmapped() bool { return v.field.View != lang.AsText }
+
+// reads lists the virtual fields that a rule reads, exceptions included.
+func (x *fields) reads(r *rule.Rule) []int {
+	var out []int
 	note := func(f lang.Field) {
 		if f.View != lang.Plain {
-			x.virtual[x.slot(f)-event.NumColumns].route |= route
+			if i := int(x.slot(f)) - event.NumColumns; !slices.Contains(out, i) {
+				out = append(out, i)
+			}
 		}
 	}
-	e.Root.Walk(func(n *lang.Node) {
-		note(n.Field)
-		note(n.Other)
-	})
+	visit := func(e *lang.Expr) {
+		e.Root.Walk(func(n *lang.Node) {
+			note(n.Field)
+			note(n.Other)
+		})
+	}
+	visit(r.When)
+	for _, e := range r.Exceptions {
+		visit(e.When)
+	}
+	return out
 }
 
 // slot is the place of a field; for event.text that of the values of unmapped.
@@ -82,78 +98,85 @@ func (x *fields) slot(f lang.Field) slot {
 // values is the slot of the values of unmapped.
 func (x *fields) values() slot { return x.slot(lang.AnyText) }
 
-// fill works out the virtual columns of a block. rows has the routing bits of
-// every row.
-func (x *fields) fill(b *block.Block, rows []uint64) {
-	var keys uint64
+// fill works out the virtual columns of a block.
+func (x *fields) fill(b *block.Block, r *router) {
+	if len(x.virtual) == 0 {
+		return
+	}
+	keys := false
+	for i := range x.virtual {
+		x.virtual[i].col = nil
+	}
+	for _, at := range r.local {
+		keys = keys || at.keys
+	}
 	for i := range x.virtual {
 		v := &x.virtual[i]
-		v.col = nil
-		if v.field.View == lang.AsText {
-			x.number(v, b, rows)
-			continue
+		if !v.unmapped() {
+			x.number(v, i, b, r)
+		} else if keys {
+			v.dict.Reset(v.field.View == lang.Anywhere)
 		}
-		keys |= v.route
-		v.dict.Reset(v.field.View == lang.Anywhere)
 	}
-	if keys != 0 {
-		if c := b.Column(event.Unmapped); c != nil {
-			x.unmapped(c, rows, keys)
-		}
+	if c := b.Column(event.Unmapped); c != nil && keys {
+		x.unmapped(c, r)
 	}
 }
 
 // unmapped takes the wanted keys out of the rows that rules want them of.
-func (x *fields) unmapped(c *block.Column, rows []uint64, want uint64) {
-	for row, route := range rows {
-		if route&want == 0 {
+func (x *fields) unmapped(c *block.Column, r *router) {
+	for row, place := range r.rows {
+		at := r.local[place]
+		if !at.keys {
 			continue
 		}
 		w := walker{data: c.Bytes(row)}
-		all := x.list >= 0 && x.virtual[x.list].route&route != 0
 		for w.next() {
 			key := w.key[1 : len(w.key)-1]
-			for _, ch := range key {
-				if ch == '\\' {
-					x.buf = appendText(x.buf[:0], w.key)
-					key = x.buf
-					break
-				}
+			if bytes.IndexByte(key, '\\') >= 0 {
+				x.buf = appendText(x.buf[:0], w.key)
+				key = x.buf
 			}
 			i, wanted := x.keys[string(key)]
-			wanted = wanted && x.virtual[i].route&route != 0 && !x.virtual[i].dict.Has(row)
-			if !wanted && !all {
+			wanted = wanted && at.wants[i] && !x.virtual[i].dict.Has(row)
+			if !wanted && !at.list {
 				continue
 			}
 			x.buf = appendText(x.buf[:0], w.value)
 			if wanted {
 				x.virtual[i].dict.Set(row, x.buf)
 			}
-			if all {
+			if at.list {
 				x.virtual[x.list].dict.Add(row, x.buf)
 			}
 		}
 	}
 	for i := range x.virtual {
-		if v := &x.virtual[i]; v.field.View != lang.AsText && v.dict.Has(0) {
-			v.col = v.dict.Column(len(rows))
+		if v := &x.virtual[i]; v.unmapped() && v.dict.Has(0) {
+			v.col = v.dict.Column(len(r.rows))
 		}
 	}
 }
 
 // number writes the numbers of a column as texts.
-func (x *fields) number(v *virtual, b *block.Block, rows []uint64) {
+func (x *fields) number(v *virtual, i int, b *block.Block, r *router) {
 	c := b.Column(v.field.Col)
 	if c == nil {
 		return
 	}
-	v.dict.Reset(false)
-	for row, route := range rows {
-		if route&v.route == 0 || c.Absent(row) {
+	some := false
+	for row, place := range r.rows {
+		if !r.local[place].wants[i] || c.Absent(row) {
 			continue
+		}
+		if !some {
+			some = true
+			v.dict.Reset(false)
 		}
 		x.buf = lang.AppendNumber(x.buf[:0], c.Float(row), c.Int(row), c.Kind())
 		v.dict.Set(row, x.buf)
 	}
-	v.col = v.dict.Column(len(rows))
+	if some {
+		v.col = v.dict.Column(len(r.rows))
+	}
 }

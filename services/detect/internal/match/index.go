@@ -13,30 +13,32 @@ import (
 	"github.com/vagus-hub/vagus/services/internal/block"
 )
 
-// index finds, for every value of a column, the rules that it makes
-// candidates. A value is scanned once per block however many rows hold it, and
+// index finds, for every value of a field, the units whose witnesses it
+// fulfils. A value is scanned once per block however many rows hold it, and
 // remembered across blocks.
 type index struct {
 	cols  []*columnIndex // by slot
 	order []slot         // those that have an index
-	sets  []candidates   // interned; 0 is empty
+	sets  []hits         // interned; 0 is empty
 	ids   map[string]uint32
 	cache []cached
 	seed  uint64
 	fold  []byte
 	key   []byte
-	rules []int32
-	route []uint64 // by rule: its routing bits
+	found hits // scratch
+	room  int  // bytes that bitmaps may still take
 	stats Stats
 }
 
-// candidates is a set of rules, with the union of their routing bits.
-type candidates struct {
-	rules []int32
-	route uint64
+// hits are the units whose first, and whose second witness a value fulfils,
+// each in order.
+type hits struct {
+	first  []int32
+	second []int32
+	bits   bitset // second as a bitmap, if it is long
 }
 
-// cached remembers the candidates of a value by 96 bits of a seeded hash.
+// cached remembers the hits of a value by 96 bits of a seeded hash.
 type cached struct {
 	hash uint64
 	more uint32
@@ -47,35 +49,49 @@ type cached struct {
 const (
 	cacheSize = 1 << 16
 	maxSets   = 1 << 18
+	maxBits   = 64 << 20 // bytes of bitmaps
+	longSet   = 16
 )
 
 // Stats counts the work of a matcher since it was made.
 type Stats struct {
 	Values     uint64 // values looked up
 	Scanned    uint64 // … of which were not remembered
-	Candidates uint64 // (rule, event) pairs evaluated
+	Tried      uint64 // (rule, event) pairs of which the first witness held
+	Candidates uint64 // … and the second, so that the rest was evaluated
 	Matches    uint64
 }
 
-// columnIndex holds the literals of one column.
+// columnIndex holds the literals of one field.
 type columnIndex struct {
 	text    *textIndex
 	nums    []numLit
 	nets    []netLit
-	present []int32 // rules that any value makes candidates
+	present units // that any value fulfils
 	memo    [256]numMemo
-	sets    []uint32 // scratch: candidates by dictionary index or row
+	sets    []uint32 // scratch: sets by dictionary index or row
+}
+
+// units are those whose first, or whose second witness has a literal.
+type units struct{ first, second []int32 }
+
+func (u *units) add(id int32, second bool) {
+	if second {
+		u.second = append(u.second, id)
+	} else {
+		u.first = append(u.first, id)
+	}
 }
 
 type numLit struct {
-	cmp   lang.Cmp
-	num   float64
-	rules []int32
+	cmp lang.Cmp
+	num float64
+	units
 }
 
 type netLit struct {
-	net   netip.Prefix
-	rules []int32
+	net netip.Prefix
+	units
 }
 
 type numMemo struct {
@@ -84,12 +100,12 @@ type numMemo struct {
 	valid bool
 }
 
-// literals collects the literals of one column while an index is built.
+// literals collects the literals of one field while an index is built.
 type literals struct {
 	text    map[string]*literal
 	nums    map[numKey]*numLit
 	nets    map[netip.Prefix]*netLit
-	present []int32
+	present units
 }
 
 type numKey struct {
@@ -97,65 +113,66 @@ type numKey struct {
 	num float64
 }
 
-func newIndex(route []uint64) *index {
-	return &index{sets: make([]candidates, 1), ids: map[string]uint32{"": 0}, cache: make([]cached, cacheSize), seed: rand.Uint64(), route: route}
+func newIndex() *index {
+	return &index{sets: make([]hits, 1), ids: map[string]uint32{"": 0}, cache: make([]cached, cacheSize), seed: rand.Uint64(), room: maxBits}
 }
 
-// build makes the index of rule i from witnesses[i], which may be empty.
-func (x *index) build(witnesses []lang.Witness, f *fields) {
+// build makes the index of units.
+func (x *index) build(all []unit, f *fields, usual func(gram []byte) float64) {
 	cols := make([]*literals, f.count())
-	for i, w := range witnesses {
-		for _, l := range w.Literals {
-			add := func(id slot) {
-				c := cols[id]
-				if c == nil {
-					c = &literals{text: map[string]*literal{}, nums: map[numKey]*numLit{}, nets: map[netip.Prefix]*netLit{}}
-					cols[id] = c
-				}
-				c.add(l, int32(i))
-			}
-			add(f.slot(l.Field))
+	add := func(id slot, l lang.Literal, u int32, second bool) {
+		if cols[id] == nil {
+			cols[id] = &literals{text: map[string]*literal{}, nums: map[numKey]*numLit{}, nets: map[netip.Prefix]*netLit{}}
+		}
+		cols[id].add(l, u, second)
+	}
+	for i := range all {
+		for _, l := range all[i].first {
+			add(f.slot(l.Field), l, int32(i), false)
 			if l.View == lang.Anywhere { // that slot has the values of unmapped
 				for _, id := range textColumns {
-					add(slot(id))
+					add(slot(id), l, int32(i), false)
 				}
 			}
+		}
+		for _, l := range all[i].second {
+			add(f.slot(l.Field), l, int32(i), true)
 		}
 	}
 	x.cols = make([]*columnIndex, len(cols))
 	for id, c := range cols {
 		if c != nil {
-			x.cols[id] = c.index()
+			x.cols[id] = c.index(usual)
 			x.order = append(x.order, slot(id))
 		}
 	}
 }
 
-func (c *literals) add(l lang.Literal, rule int32) {
+func (c *literals) add(l lang.Literal, id int32, second bool) {
 	switch l.Kind {
 	case lang.LitPresent:
-		c.present = append(c.present, rule)
+		c.present.add(id, second)
 	case lang.LitNum:
 		k := numKey{l.Cmp, l.Num}
 		if c.nums[k] == nil {
 			c.nums[k] = &numLit{cmp: l.Cmp, num: l.Num}
 		}
-		c.nums[k].rules = append(c.nums[k].rules, rule)
+		c.nums[k].add(id, second)
 	case lang.LitNet:
 		if c.nets[l.Net] == nil {
 			c.nets[l.Net] = &netLit{net: l.Net}
 		}
-		c.nets[l.Net].rules = append(c.nets[l.Net].rules, rule)
+		c.nets[l.Net].add(id, second)
 	default:
 		k := string(rune(l.Kind)) + l.Text
 		if c.text[k] == nil {
 			c.text[k] = &literal{kind: l.Kind, text: []byte(l.Text)}
 		}
-		c.text[k].rules = append(c.text[k].rules, rule)
+		c.text[k].add(id, second)
 	}
 }
 
-func (c *literals) index() *columnIndex {
+func (c *literals) index(usual func(gram []byte) float64) *columnIndex {
 	out := &columnIndex{present: c.present}
 	var lits []literal
 	for _, l := range c.text {
@@ -169,7 +186,7 @@ func (c *literals) index() *columnIndex {
 		return slices.Compare(a.text, b.text)
 	})
 	if len(lits) > 0 {
-		out.text = newTextIndex(lits)
+		out.text = newTextIndex(lits, usual)
 	}
 	for _, l := range c.nums {
 		out.nums = append(out.nums, *l)
@@ -180,46 +197,78 @@ func (c *literals) index() *columnIndex {
 	return out
 }
 
-// intern returns the id of a set of rules, which it sorts.
-func (x *index) intern(rules []int32) uint32 {
-	if len(rules) == 0 {
+func (x *index) take(u *units) {
+	x.found.first = append(x.found.first, u.first...)
+	x.found.second = append(x.found.second, u.second...)
+}
+
+// intern returns the id of the hits found.
+func (x *index) intern() uint32 {
+	f := &x.found
+	if len(f.first) == 0 && len(f.second) == 0 {
 		return 0
 	}
-	slices.Sort(rules)
-	rules = slices.Compact(rules)
-	x.key = x.key[:0]
-	for _, r := range rules {
-		x.key = binary.LittleEndian.AppendUint32(x.key, uint32(r))
+	x.key = binary.LittleEndian.AppendUint32(x.key[:0], 0) // filled in below
+	for _, list := range []*[]int32{&f.first, &f.second} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+		for _, u := range *list {
+			x.key = binary.LittleEndian.AppendUint32(x.key, uint32(u))
+		}
 	}
+	binary.LittleEndian.PutUint32(x.key, uint32(len(f.first)))
 	if id, ok := x.ids[string(x.key)]; ok {
 		return id
 	}
-	set := candidates{rules: slices.Clone(rules)}
-	for _, r := range rules {
-		set.route |= x.route[r]
+	h := hits{first: slices.Clone(f.first), second: slices.Clone(f.second)}
+	if n := len(h.second); n > longSet {
+		size := int(h.second[n-1]/64+1) * 8
+		if x.room >= size {
+			x.room -= size
+			h.bits = newBitset(int(h.second[n-1]) + 1)
+			for _, u := range h.second {
+				h.bits.add(u)
+			}
+		}
 	}
 	id := uint32(len(x.sets))
-	x.sets = append(x.sets, set)
+	x.sets = append(x.sets, h)
 	x.ids[string(x.key)] = id
 	return id
 }
 
+// hasSecond reports whether the value fulfils the second witness of a unit.
+func (h *hits) hasSecond(u int32) bool {
+	if h.bits != nil {
+		return int(u) < len(h.bits)*64 && h.bits.has(u)
+	}
+	if len(h.second) <= longSet {
+		return slices.Contains(h.second, u)
+	}
+	_, ok := slices.BinarySearch(h.second, u)
+	return ok
+}
+
 // trim forgets everything when hostile values have made too many sets. It must
 // run between blocks.
-func (x *index) trim() {
+func (x *index) trim() bool {
 	if len(x.sets) < maxSets {
-		return
+		return false
 	}
-	x.sets = x.sets[:1]
+	x.sets, x.room = x.sets[:1], maxBits
 	x.ids = map[string]uint32{"": 0}
 	clear(x.cache)
 	for _, id := range x.order {
 		x.cols[id].memo = [256]numMemo{}
 	}
+	return true
 }
 
-// lookup returns the candidates of a text or address of a column.
+// lookup returns the hits of a text or address of a field.
 func (x *index) lookup(id slot, c *columnIndex, v []byte, kind event.Kind) uint32 {
+	if len(v) == 0 && kind != event.KindKeywords {
+		return 0
+	}
 	x.stats.Values++
 	h := xxh3.Hash128Seed(v, x.seed+uint64(id))
 	e := &x.cache[h.Lo%cacheSize]
@@ -232,9 +281,9 @@ func (x *index) lookup(id slot, c *columnIndex, v []byte, kind event.Kind) uint3
 	return set
 }
 
-// scan finds the candidates of a value afresh.
+// scan finds the hits of a value afresh.
 func (x *index) scan(c *columnIndex, v []byte, kind event.Kind) uint32 {
-	x.rules = x.rules[:0]
+	x.found.first, x.found.second = x.found.first[:0], x.found.second[:0]
 	var addr netip.Addr
 	switch kind {
 	case event.KindIP:
@@ -251,37 +300,37 @@ func (x *index) scan(c *columnIndex, v []byte, kind event.Kind) uint32 {
 	}
 	// An element of a list counts as a value even if it is empty.
 	if len(v) > 0 || kind == event.KindKeywords {
-		x.rules = append(x.rules, c.present...)
+		x.take(&c.present)
 	}
 	for i := range c.nets {
 		if addr.IsValid() && c.nets[i].net.Contains(addr) {
-			x.rules = append(x.rules, c.nets[i].rules...)
+			x.take(&c.nets[i].units)
 		}
 	}
 	if c.text != nil {
 		x.fold = lang.AppendFold(x.fold[:0], view(v))
 		for _, l := range c.text.scan(x.fold) {
-			x.rules = append(x.rules, c.text.lits[l].rules...)
+			x.take(&c.text.lits[l].units)
 		}
 	}
-	return x.intern(x.rules)
+	return x.intern()
 }
 
-// number returns the candidates of a number of a column.
+// number returns the hits of a number of a field.
 func (x *index) number(c *columnIndex, v float64) uint32 {
 	m := &c.memo[uint8(int64(v)*31^int64(v)>>8)]
 	if m.valid && m.value == v {
 		return m.set
 	}
-	x.rules = x.rules[:0]
+	x.found.first, x.found.second = x.found.first[:0], x.found.second[:0]
 	if v != 0 {
-		x.rules = append(x.rules, c.present...)
+		x.take(&c.present)
 	}
 	for i := range c.nums {
 		if l := &c.nums[i]; l.cmp.Holds(v, l.num) {
-			x.rules = append(x.rules, l.rules...)
+			x.take(&l.units)
 		}
 	}
-	*m = numMemo{v, x.intern(x.rules), true}
+	*m = numMemo{v, x.intern(), true}
 	return m.set
 }

@@ -2,15 +2,20 @@
 // state between blocks but caches, so any number of instances give the same
 // result on any split of the events.
 //
-// Every rule has a witness: a set of literals of which each matching event
-// holds one. All witnesses are in one index over the block's columns, so only
-// rules with a chance are evaluated, exactly, row by row. Rules without a
-// witness are evaluated for every event of their source.
+// A rule is one or a few conjunctions (units). What a unit demands of source,
+// class, activity and event code routes events to it. One or two of its other
+// parts, those that the fewest events fulfil, are its witnesses: sets of
+// literals of which an event must hold one. All witnesses are in one index over
+// the block's columns, where a value is looked at once however many rows hold
+// it. Only units whose witnesses hold are evaluated, and only in what the
+// witnesses have not decided.
 package match
 
 import (
+	"math/bits"
+	"slices"
+
 	"github.com/vagus-hub/vagus/schemas/event"
-	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/internal/block"
 )
@@ -18,52 +23,62 @@ import (
 // Matcher evaluates a fixed set of rules. One goroutine at a time may use it.
 type Matcher struct {
 	rules  []compiled
-	always []int32 // rules without a witness
-	bits   uint64  // routing bits of always
+	units  []unit
 	scope  scope
 	router router
 	fields *fields
 	index  *index
-	seen   []uint64 // by rule: the row stamp it was last evaluated for
-	active []active
-	hits   []bool
+	seen   []uint64 // by unit: the row stamp it was last evaluated for
+	done   []uint64 // by rule: the row stamp it last matched
+	active []active // fields of the block at hand whose values hold first witnesses
+	at     []active // by slot: the same, and fields that hold second ones
+	masks  []uint64 // by set: the local routes that have a unit of its first witnesses
+	known  []uint64 // by set: the block that masks is of
+	narrow []narrowed
+	blocks uint64
+	hits   []bool  // by row: some first witness holds
+	found  []int32 // rules that match the row at hand
 	failed uint64
 }
 
-// active is a column of the block at hand that holds candidates.
+// active is a field of the block at hand.
 type active struct {
 	sets []uint32 // by dictionary index, or by row if keys is nil
 	keys []uint32
 	list *block.Column
 }
 
+// narrowed remembers the units of a set's first witnesses that a route has.
+type narrowed struct {
+	set, route uint32
+	valid      bool
+	units      []int32
+}
+
+const narrowSize = 1 << 12
+
 // New compiles rules; disabled ones are left out.
-func New(rules []*rule.Rule) *Matcher {
-	m := &Matcher{fields: newFields()}
+func New(rules []*rule.Rule) *Matcher { return NewLearned(rules, nil) }
+
+// NewLearned is New with what an earlier matcher has learned of the events. It
+// decides which witnesses are taken, never what matches.
+func NewLearned(rules []*rule.Rule, sample *Sample) *Matcher {
+	m := &Matcher{fields: newFields(), narrow: make([]narrowed, narrowSize)}
 	m.scope.fields = m.fields
-	var witnesses []lang.Witness
-	var route []uint64
+	p := planner{fields: m.fields, sample: sample}
 	for _, r := range rules {
 		if r.Disabled {
 			continue
 		}
-		w, ok := r.When.Witness()
-		bit := m.router.add(r.Source)
-		if !ok {
-			m.always = append(m.always, int32(len(m.rules)))
-			m.bits |= bit
-		}
-		witnesses = append(witnesses, w)
-		route = append(route, bit)
-		m.fields.add(r.When, bit)
-		for _, e := range r.Exceptions {
-			m.fields.add(e.When, bit)
-		}
+		p.add(int32(len(m.rules)), r)
 		m.rules = append(m.rules, m.fields.rule(r))
 	}
-	m.index = newIndex(route)
-	m.index.build(witnesses, m.fields)
-	m.seen = make([]uint64, len(m.rules))
+	m.units = p.units
+	m.router = newRouter(m.units, m.fields)
+	m.index = newIndex()
+	m.index.build(m.units, m.fields, sample.grams())
+	m.seen, m.done = make([]uint64, len(m.units)), make([]uint64, len(m.rules))
+	m.at = make([]active, m.fields.count())
 	return m
 }
 
@@ -74,92 +89,171 @@ func (m *Matcher) Failures() uint64 { return m.failed }
 // Stats returns the counters.
 func (m *Matcher) Stats() Stats { return m.index.stats }
 
-// Always lists the rules without a witness.
+// Always lists the rules that have a unit without a witness.
 func (m *Matcher) Always() []*rule.Rule {
 	var out []*rule.Rule
-	for _, i := range m.always {
-		out = append(out, m.rules[i].rule)
+	for i := range m.units {
+		if r := m.rules[m.units[i].rule].rule; len(m.units[i].first) == 0 && !slices.Contains(out, r) {
+			out = append(out, r)
+		}
 	}
 	return out
 }
 
-// Match calls emit for every match, in order of row.
+// Match calls emit for every match, in order of row and, within a row, of the
+// rules given to New.
 func (m *Matcher) Match(b *block.Block, emit func(r *rule.Rule, row int)) {
-	m.index.trim()
-	rows, union := m.router.open(b)
-	if union == 0 {
+	if trimmed := m.index.trim(); m.router.trim() || trimmed {
+		clear(m.narrow)
+		m.masks, m.known = m.masks[:0], m.known[:0]
+	}
+	if !m.router.open(b) {
 		return
 	}
-	m.fields.fill(b, rows)
+	m.blocks++
+	m.fields.fill(b, &m.router)
 	m.scope.open(b)
-	m.prepare(b, rows)
-	always := m.bits&union != 0
-	for row, route := range rows {
-		if !m.hits[row] && !(always && m.bits&route != 0) {
+	m.prepare(b)
+	for row, place := range m.router.rows {
+		route := m.router.local[place]
+		if !m.hits[row] && len(route.always) == 0 {
 			continue
 		}
 		m.scope.seek(row)
-		if m.bits&route != 0 {
-			for _, i := range m.always {
-				m.try(i, route, emit)
-			}
+		m.found = m.found[:0]
+		for _, u := range route.always {
+			m.try(u)
 		}
-		if !m.hits[row] {
+		if m.hits[row] {
+			m.row(row, place, route)
+		}
+		slices.Sort(m.found)
+		for _, r := range m.found {
+			m.index.stats.Matches++
+			emit(m.rules[r].rule, row)
+		}
+	}
+}
+
+// row tries the units whose first witness holds in a row.
+func (m *Matcher) row(row int, place uint16, route *route) {
+	for i := range m.active {
+		a := &m.active[i]
+		if a.list != nil {
+			from, to := a.list.List(row)
+			for _, k := range a.list.ListKeys()[from:to] {
+				m.tryAll(a.sets[k], place, route)
+			}
 			continue
 		}
-		for i := range m.active {
-			a := &m.active[i]
-			if a.list != nil {
-				from, to := a.list.List(row)
-				for _, k := range a.list.ListKeys()[from:to] {
-					m.tryAll(a.sets[k], route, emit)
-				}
-				continue
+		k := uint32(row)
+		if a.keys != nil {
+			k = a.keys[row]
+		}
+		if set := a.sets[k]; set != 0 {
+			m.tryAll(set, place, route)
+		}
+	}
+}
+
+func (m *Matcher) tryAll(set uint32, place uint16, route *route) {
+	if m.mask(set)&(1<<min(place, 63)) == 0 {
+		return
+	}
+	n := &m.narrow[(set*0x9E3779B1^route.id*0x85EBCA6B)>>(32-bits.Len(narrowSize-1))]
+	if !n.valid || n.set != set || n.route != route.id {
+		n.set, n.route, n.valid, n.units = set, route.id, true, n.units[:0]
+		for _, u := range m.index.sets[set].first {
+			if route.units.has(u) {
+				n.units = append(n.units, u)
 			}
+		}
+	}
+	for _, u := range n.units {
+		m.try(u)
+	}
+}
+
+// mask is the set of local routes that have a unit of a set's first witnesses;
+// those from 63 on share a bit.
+func (m *Matcher) mask(set uint32) uint64 {
+	for int(set) >= len(m.known) {
+		m.known, m.masks = append(m.known, 0), append(m.masks, 0)
+	}
+	if m.known[set] != m.blocks {
+		mask := uint64(0)
+		for place, route := range m.router.local {
+			if bit := uint64(1) << min(place, 63); mask&bit == 0 {
+				for _, u := range m.index.sets[set].first {
+					if route.units.has(u) {
+						mask |= bit
+						break
+					}
+				}
+			}
+		}
+		m.known[set], m.masks[set] = m.blocks, mask
+	}
+	return m.masks[set]
+}
+
+func (m *Matcher) try(id int32) {
+	if m.seen[id] == m.scope.stamp {
+		return
+	}
+	m.seen[id] = m.scope.stamp
+	m.index.stats.Tried++
+	u := &m.units[id]
+	if len(u.where) > 0 && !m.second(u.where, id) || m.done[u.rule] == m.scope.stamp {
+		return
+	}
+	m.index.stats.Candidates++
+	ok, err := u.rest.eval(&m.scope)
+	if err == nil && ok {
+		ok, err = m.rules[u.rule].excepted(&m.scope)
+		ok = !ok
+	}
+	if err != nil {
+		m.failed++
+		return
+	}
+	if ok {
+		m.done[u.rule] = m.scope.stamp
+		m.found = append(m.found, u.rule)
+	}
+}
+
+// second reports whether the second witness of a unit holds in the row at hand.
+func (m *Matcher) second(where []slot, id int32) bool {
+	row := m.scope.row
+	for _, s := range where {
+		a := &m.at[s]
+		switch {
+		case a.sets == nil:
+		case a.list != nil:
+			from, to := a.list.List(row)
+			for _, k := range a.list.ListKeys()[from:to] {
+				if set := a.sets[k]; set != 0 && m.index.sets[set].hasSecond(id) {
+					return true
+				}
+			}
+		default:
 			k := uint32(row)
 			if a.keys != nil {
 				k = a.keys[row]
 			}
-			m.tryAll(a.sets[k], route, emit)
+			if set := a.sets[k]; set != 0 && m.index.sets[set].hasSecond(id) {
+				return true
+			}
 		}
 	}
+	return false
 }
 
-func (m *Matcher) tryAll(set uint32, route uint64, emit func(*rule.Rule, int)) {
-	if set == 0 {
-		return
-	}
-	c := &m.index.sets[set]
-	if c.route&route == 0 {
-		return
-	}
-	for _, i := range c.rules {
-		m.try(i, route, emit)
-	}
-}
-
-func (m *Matcher) try(i int32, route uint64, emit func(*rule.Rule, int)) {
-	if m.seen[i] == m.scope.stamp || m.index.route[i]&route == 0 {
-		return
-	}
-	m.seen[i] = m.scope.stamp
-	m.index.stats.Candidates++
-	c := &m.rules[i]
-	if m.router.shared() && !c.routed(&m.scope) {
-		return
-	}
-	ok, err := c.matches(&m.scope)
-	if err != nil {
-		m.failed++
-	}
-	if ok {
-		m.index.stats.Matches++
-		emit(c.rule, m.scope.row)
-	}
-}
-
-// prepare looks up the block's values and marks the rows that hold candidates.
-func (m *Matcher) prepare(b *block.Block, rows []uint64) {
+// prepare looks up the block's values and marks the rows that hold first
+// witnesses.
+func (m *Matcher) prepare(b *block.Block) {
+	rows := m.router.rows
 	m.active = m.active[:0]
 	if cap(m.hits) < len(rows) {
 		m.hits = make([]bool, len(rows))
@@ -167,24 +261,34 @@ func (m *Matcher) prepare(b *block.Block, rows []uint64) {
 	m.hits = m.hits[:len(rows)]
 	clear(m.hits)
 	for _, id := range m.index.order {
+		m.at[id] = active{}
 		col := m.scope.cols[id]
-		if col == nil {
+		if col == nil || !m.router.needs(id) {
 			continue
 		}
 		x := m.index.cols[id]
+		a := active{}
 		switch kind := col.Kind(); kind {
 		case event.KindKeyword, event.KindKeywords:
-			m.prepareDict(id, x, col, rows)
+			dict := col.Dict()
+			a.sets = x.scratch(dict.Len())
+			for i := range a.sets {
+				a.sets[i] = m.index.lookup(id, x, dict.Bytes(i), kind)
+			}
+			if a.keys = col.Keys(); kind == event.KindKeywords {
+				a.keys, a.list = nil, col
+			}
 		case event.KindString:
-			m.prepareRows(x, rows, func(row int) uint32 { return m.index.lookup(id, x, col.Bytes(row), kind) })
+			a.sets = m.perRow(id, x, func(row int) uint32 { return m.index.lookup(id, x, col.Bytes(row), kind) })
 		case event.KindIP:
 			fixed := col.Fixed()
-			m.prepareRows(x, rows, func(row int) uint32 { return m.index.lookup(id, x, fixed[row*16:row*16+16], kind) })
+			a.sets = m.perRow(id, x, func(row int) uint32 { return m.index.lookup(id, x, fixed[row*16:row*16+16], kind) })
 		case event.KindUUID:
-			m.prepareRows(x, rows, func(row int) uint32 { return m.index.scan(x, []byte(col.Text(row)), kind) })
+			a.sets = m.perRow(id, x, func(row int) uint32 { return m.index.scan(x, []byte(col.Text(row)), kind) })
 		default:
-			m.prepareRows(x, rows, func(row int) uint32 { return m.index.number(x, col.Float(row)) })
+			a.sets = m.perRow(id, x, func(row int) uint32 { return m.index.number(x, col.Float(row)) })
 		}
+		m.activate(id, a)
 	}
 }
 
@@ -196,58 +300,63 @@ func (x *columnIndex) scratch(n int) []uint32 {
 	return x.sets
 }
 
-// prepareDict scans the dictionary, then marks rows by their keys alone.
-func (m *Matcher) prepareDict(id slot, x *columnIndex, col *block.Column, rows []uint64) {
-	dict, kind := col.Dict(), col.Kind()
-	sets := x.scratch(dict.Len())
-	some := uint32(0)
-	for i := range sets {
-		sets[i] = m.index.lookup(id, x, dict.Bytes(i), kind)
-		some |= sets[i]
+// perRow is for columns without a dictionary.
+func (m *Matcher) perRow(id slot, x *columnIndex, lookup func(row int) uint32) []uint32 {
+	sets := x.scratch(len(m.router.rows))
+	for row, place := range m.router.rows {
+		if sets[row] = 0; m.router.local[place].slots[id] {
+			sets[row] = lookup(row)
+		}
 	}
-	if some == 0 {
-		return
-	}
-	if kind == event.KindKeywords {
-		m.active = append(m.active, active{sets: sets, list: col})
-		keys := col.ListKeys()
-		for row, route := range rows {
-			from, to := col.List(row)
-			for _, k := range keys[from:to] {
-				m.mark(row, route, sets[k])
+	return sets
+}
+
+// activate files a field whose values are looked up, and marks rows.
+func (m *Matcher) activate(id slot, a active) {
+	some, first := false, false
+	for _, set := range a.sets {
+		if set != 0 {
+			some = true
+			if len(m.index.sets[set].first) > 0 && m.mask(set) != 0 {
+				first = true
+				break
 			}
 		}
+	}
+	if !some {
 		return
 	}
-	keys := col.Keys()
-	m.active = append(m.active, active{sets: sets, keys: keys})
-	for row, k := range keys {
-		if set := sets[k]; set != 0 {
-			m.mark(row, rows[row], set)
+	m.at[id] = a
+	if !first {
+		return
+	}
+	m.active = append(m.active, a)
+	switch rows := m.router.rows; {
+	case a.list != nil:
+		keys := a.list.ListKeys()
+		for row, place := range rows {
+			from, to := a.list.List(row)
+			for _, k := range keys[from:to] {
+				m.mark(row, place, a.sets[k])
+			}
+		}
+	case a.keys != nil:
+		for row, k := range a.keys {
+			if set := a.sets[k]; set != 0 {
+				m.mark(row, rows[row], set)
+			}
+		}
+	default:
+		for row, set := range a.sets {
+			if set != 0 {
+				m.mark(row, rows[row], set)
+			}
 		}
 	}
 }
 
-func (m *Matcher) mark(row int, route uint64, set uint32) {
-	if set != 0 && m.index.sets[set].route&route != 0 {
+func (m *Matcher) mark(row int, place uint16, set uint32) {
+	if set != 0 && m.mask(set)&(1<<min(place, 63)) != 0 {
 		m.hits[row] = true
-	}
-}
-
-// prepareRows is for columns without a dictionary.
-func (m *Matcher) prepareRows(x *columnIndex, rows []uint64, lookup func(row int) uint32) {
-	sets := x.scratch(len(rows))
-	some := uint32(0)
-	for row, route := range rows {
-		if route == 0 {
-			sets[row] = 0
-			continue
-		}
-		sets[row] = lookup(row)
-		some |= sets[row]
-		m.mark(row, route, sets[row])
-	}
-	if some != 0 {
-		m.active = append(m.active, active{sets: sets})
 	}
 }

@@ -23,13 +23,9 @@ func naive(t testing.TB, rules []*rule.Rule, b *block.Block) []string {
 	t.Helper()
 	var out []string
 	var vm lang.Machine
-	s := scope{fields: newFields()}
-	s.open(b)
 	for row := range b.Rows() {
-		s.seek(row)
 		for _, r := range rules {
-			c := compiled{rule: r, products: r.Source.Products, classes: r.Source.Classes}
-			if !c.routed(&s) {
+			if !routed(r, b, row) {
 				continue
 			}
 			env := map[string]any{}
@@ -42,6 +38,20 @@ func naive(t testing.TB, rules []*rule.Rule, b *block.Block) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// routed says whether a rule wants a row, by its source alone.
+func routed(r *rule.Rule, b *block.Block, row int) bool {
+	source, class := b.Header.Source, uint32(0)
+	if c := b.Column(event.Source); c != nil {
+		source = c.Text(row)
+	}
+	if c := b.Column(event.ClassUID); c != nil {
+		class = uint32(c.Int(row))
+	}
+	s := r.Source
+	return s.Families.Has(event.Family(b.Header.Family)) && (len(s.Classes) == 0 || slices.Contains(s.Classes, class)) &&
+		(len(s.Products) == 0 || slices.Contains(s.Products, source))
 }
 
 func indexed(m *Matcher, b *block.Block) []string {
@@ -114,7 +124,7 @@ func expression(r *rand.Rand, depth int) string {
 	text := field(r)
 	listCol := pick(r, []string{event.Columns[pick(r, listCols)].Path, "event.text"})
 	num := event.Columns[pick(r, numCols)].Path
-	switch r.IntN(19) {
+	switch r.IntN(22) {
 	case 0, 1:
 		return text + pick(r, []string{" == ", " != ", " contains ", " startsWith ", " endsWith "}) + quote(word(r))
 	case 2:
@@ -142,6 +152,12 @@ func expression(r *rand.Rand, depth int) string {
 		return fmt.Sprintf("%s(%s, %s, %s)", pick(r, []string{"ieq", "icontains", "istartsWith", "endsWith_any", "contains_all"}), text, quote(word(r)), event.Columns[pick(r, textCols)].Path)
 	case 15, 16:
 		return fmt.Sprintf("%s(%s, %s, %s)", pick(r, []string{"wildcard", "iwildcard"}), pick(r, []string{text, listCol}), quote(pick(r, globs)), quote(pick(r, globs)))
+	case 18:
+		return pick(r, []string{`metadata.event_code == "1"`, `metadata.event_code in ["1", "Logon"]`, `ieq(metadata.event_code, "10")`, `ieq(metadata.event_code, "logon")`, `metadata.event_code != "1"`, `metadata.event_code == ""`})
+	case 19:
+		return pick(r, []string{"activity_id == 1", "activity_id in [0, 2]", "activity_id == -1", "class_uid == 6003", "class_uid in [0, 4002]", "activity_id > 1"})
+	case 20:
+		return pick(r, []string{"activity_id == 1", `metadata.event_code == "10"`}) + " and (" + expression(r, 1) + ")"
 	case 17:
 		return fmt.Sprintf("any(event.text, # matches %s)", quote(pick(r, patterns)))
 	case 13:
@@ -220,6 +236,8 @@ func randomBlock(t testing.TB, r *rand.Rand, rows int) *block.Block {
 		b.SetFloat(event.GuardrailScore, pick(r, []float64{0, 0.5, 0.9}))
 		b.SetInt(event.AIStream, int64(r.IntN(2)))
 		b.SetInt(event.ClassUID, pick(r, []int64{0, 6003, 4002}))
+		b.SetInt(event.ActivityID, int64(r.IntN(3)))
+		b.SetString(event.MetadataEventCode, pick(r, []string{"", "1", "10", "Logon", "logon", "7"}))
 		if r.IntN(2) == 0 {
 			b.SetString(event.Source, pick(r, []string{"one", "two", "three"}))
 		}

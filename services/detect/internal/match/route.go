@@ -1,119 +1,214 @@
 package match
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/vagus-hub/vagus/schemas/event"
-	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/internal/block"
 )
 
-// router gives every distinct routing of the rules a bit, and every row the
-// bits of the routings it satisfies. With more than 64 routings bits are
-// shared: then a bit only says "perhaps".
+// router tells for every row of a block which units want it. That depends on
+// few columns, so rows of one kind share a route.
 type router struct {
-	specs []rule.Source
-	bits  []uint64 // by spec
-	memo  map[routeKey]uint64
-	rows  []uint64
-	near  []nearRoute
+	units  []unit
+	fields *fields
+	codes  map[string]bool // event codes that a unit asks for
+	memo   map[routeKey]*route
+
+	rows  []uint16 // by row: place in local
+	local []*route // of the block at hand
+	keys  []localKey
+	table [256]uint16 // hash → place in keys + 1
 }
 
+// routeKey is what routing depends on. A code that no unit asks for is "".
 type routeKey struct {
-	family uint8
-	class  uint32
-	source string
+	family   uint8
+	class    uint32
+	activity uint32
+	source   string
+	code     string
 }
 
-// nearRoute remembers the routings of the block at hand.
-type nearRoute struct {
-	class  uint32
-	source uint32
-	bits   uint64
+// route is a set of units with what they need.
+type route struct {
+	key    routeKey
+	id     uint32
+	units  bitset
+	some   bool    // there is a unit
+	always []int32 // units without a witness
+	slots  []bool  // fields with literals of the units
+	wants  []bool  // virtual fields that the units read
+	keys   bool    // one of these is in unmapped
+	list   bool    // … and is the list of its values
 }
 
+// localKey is a routeKey in the terms of the block at hand.
+type localKey struct {
+	class, activity, source, code uint32
+	place                         uint16
+}
+
+// maxRoutes bounds the routes remembered.
 const maxRoutes = 4096
 
-// add returns the bit of a rule's routing.
-func (r *router) add(s rule.Source) uint64 {
-	for i, have := range r.specs {
-		if have.Families == s.Families && slices.Equal(have.Classes, s.Classes) && slices.Equal(have.Products, s.Products) {
-			return r.bits[i]
+// bitset is a set of small numbers.
+type bitset []uint64
+
+func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
+
+func (b bitset) has(i int32) bool { return b[i>>6]&(1<<(i&63)) != 0 }
+func (b bitset) add(i int32)      { b[i>>6] |= 1 << (i & 63) }
+
+func newRouter(units []unit, f *fields) router {
+	r := router{units: units, fields: f, codes: map[string]bool{}, memo: map[routeKey]*route{}}
+	for i := range units {
+		for _, c := range units[i].need.codes {
+			r.codes[c] = true
 		}
 	}
-	bit := uint64(1) << (len(r.specs) % 64)
-	r.specs = append(r.specs, s)
-	r.bits = append(r.bits, bit)
-	return bit
+	return r
 }
 
-// shared says that bits are shared, so that they are no proof.
-func (r *router) shared() bool { return len(r.specs) > 64 }
-
-func (r *router) resolve(k routeKey) uint64 {
-	if bits, ok := r.memo[k]; ok {
-		return bits
+// resolve finds the route of a key.
+func (r *router) resolve(k routeKey) *route {
+	if !r.codes[k.code] {
+		k.code = ""
 	}
-	bits := uint64(0)
-	for i, s := range r.specs {
-		if s.Families.Has(event.Family(k.family)) && (len(s.Classes) == 0 || slices.Contains(s.Classes, k.class)) &&
-			(len(s.Products) == 0 || slices.Contains(s.Products, k.source)) {
-			bits |= r.bits[i]
+	if out := r.memo[k]; out != nil {
+		return out
+	}
+	k.source, k.code = strings.Clone(k.source), strings.Clone(k.code)
+	out := &route{key: k, id: uint32(len(r.memo)), units: newBitset(len(r.units)), slots: make([]bool, r.fields.count()), wants: make([]bool, len(r.fields.virtual))}
+	for i := range r.units {
+		u := &r.units[i]
+		if !u.need.fits(&k) {
+			continue
+		}
+		out.units.add(int32(i))
+		out.some = true
+		if len(u.first) == 0 {
+			out.always = append(out.always, int32(i))
+		}
+		for _, s := range u.slots {
+			out.slots[s] = true
+		}
+		for _, v := range u.reads {
+			out.wants[v] = true
+			view := &r.fields.virtual[v]
+			out.keys = out.keys || view.unmapped()
+			out.list = out.list || v == r.fields.list
 		}
 	}
-	if r.memo == nil || len(r.memo) >= maxRoutes {
-		r.memo = map[routeKey]uint64{}
-	}
-	k.source = strings.Clone(k.source)
-	r.memo[k] = bits
-	return bits
+	r.memo[k] = out
+	return out
 }
 
-// open computes the bits of every row of a block, and their union.
-func (r *router) open(b *block.Block) (rows []uint64, union uint64) {
+// trim forgets all routes when there are too many; it must run between blocks.
+func (r *router) trim() bool {
+	if len(r.memo) < maxRoutes {
+		return false
+	}
+	r.memo = map[routeKey]*route{}
+	return true
+}
+
+// open finds the route of every row. It reports whether any unit wants any row.
+func (r *router) open(b *block.Block) bool {
 	n := b.Rows()
 	if cap(r.rows) < n {
-		r.rows = make([]uint64, n)
+		r.rows = make([]uint16, n)
 	}
 	r.rows = r.rows[:n]
-	r.near = r.near[:0]
-	classes, sources := b.Column(event.ClassUID), b.Column(event.Source)
-	var keys []uint32
-	if sources != nil {
-		keys = sources.Keys()
-	}
-	var last nearRoute
+	r.local, r.keys = r.local[:0], r.keys[:0]
+	clear(r.table[:])
+	classes, activities := b.Column(event.ClassUID), b.Column(event.ActivityID)
+	sources, codes := keysOf(b.Column(event.Source)), keysOf(b.Column(event.MetadataEventCode))
+	some := false
+	var last localKey
 	for row := range n {
-		class, source := uint32(0), uint32(0)
+		var k localKey
 		if classes != nil {
-			class = uint32(classes.Int(row))
+			k.class = uint32(classes.Int(row))
 		}
-		if keys != nil {
-			source = keys[row]
+		if activities != nil {
+			k.activity = uint32(activities.Int(row))
 		}
-		if row == 0 || class != last.class || source != last.source {
-			last = r.find(b, sources, class, source)
-			union |= last.bits
+		if sources != nil {
+			k.source = sources[row]
 		}
-		r.rows[row] = last.bits
+		if codes != nil {
+			k.code = codes[row]
+		}
+		k.place = last.place
+		if row == 0 || k != last {
+			last = k
+			last.place = r.find(b, k)
+			some = some || r.local[last.place].some
+		}
+		r.rows[row] = last.place
 	}
-	return r.rows, union
+	return some
 }
 
-func (r *router) find(b *block.Block, sources *block.Column, class, source uint32) nearRoute {
-	for _, n := range r.near {
-		if n.class == class && n.source == source {
-			return n
+func keysOf(c *block.Column) []uint32 {
+	if c == nil {
+		return nil
+	}
+	return c.Keys()
+}
+
+// find is the place in local of a key.
+func (r *router) find(b *block.Block, k localKey) uint16 {
+	k.place = 0
+	h := (k.class*31+k.activity)*0x9E3779B1 ^ k.source*0x85EBCA6B ^ k.code*0xC2B2AE35
+	h ^= h >> 15
+	for i := h & 255; ; i = (i + 1) & 255 {
+		at := r.table[i]
+		if at == 0 {
+			place := r.place(b, k)
+			if len(r.keys) < 192 { // leaves room for the search to end
+				k.place = place
+				r.keys = append(r.keys, k)
+				r.table[i] = uint16(len(r.keys))
+			}
+			return place
+		}
+		have := r.keys[at-1]
+		place := have.place
+		have.place = 0
+		if have == k {
+			return place
 		}
 	}
-	name := b.Header.Source
-	if sources != nil {
-		name = sources.Dict().At(int(source))
+}
+
+// place adds the route of a key to those of the block.
+func (r *router) place(b *block.Block, k localKey) uint16 {
+	key := routeKey{family: b.Header.Family, class: k.class, activity: k.activity, source: b.Header.Source}
+	if c := b.Column(event.Source); c != nil {
+		key.source = c.Dict().At(int(k.source))
 	}
-	n := nearRoute{class, source, r.resolve(routeKey{b.Header.Family, class, name})}
-	if len(r.near) < 64 {
-		r.near = append(r.near, n)
+	if c := b.Column(event.MetadataEventCode); c != nil {
+		key.code = c.Dict().At(int(k.code))
 	}
-	return n
+	at := r.resolve(key)
+	for i, have := range r.local {
+		if have == at {
+			return uint16(i)
+		}
+	}
+	r.local = append(r.local, at)
+	return uint16(len(r.local) - 1)
+}
+
+// needs reports whether a route of the block has a unit with literals in a
+// field.
+func (r *router) needs(id slot) bool {
+	for _, at := range r.local {
+		if at.slots[id] {
+			return true
+		}
+	}
+	return false
 }

@@ -1,7 +1,6 @@
 package match
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -10,13 +9,10 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
-// compiled is a rule ready to be evaluated.
+// compiled is a rule with its exceptions ready to be evaluated.
 type compiled struct {
 	rule       *rule.Rule
-	when       evaluator
 	exceptions []exception
-	products   []string
-	classes    []uint32
 }
 
 type exception struct {
@@ -24,7 +20,8 @@ type exception struct {
 	expires int64 // ms since 1970; 0: never
 }
 
-// evaluator is an expression in its fastest exact form.
+// evaluator is an expression in its fastest exact form; the zero evaluator
+// holds always.
 type evaluator struct {
 	pred predicate  // nil: the virtual machine decides
 	expr *lang.Expr // for the virtual machine
@@ -43,6 +40,9 @@ func (v *evaluator) eval(s *scope) (bool, error) {
 	if v.pred != nil {
 		return v.pred(s), nil
 	}
+	if v.expr == nil {
+		return true, nil
+	}
 	if s.env == nil {
 		s.env = map[string]any{}
 	}
@@ -51,7 +51,7 @@ func (v *evaluator) eval(s *scope) (bool, error) {
 }
 
 func (x *fields) rule(r *rule.Rule) compiled {
-	c := compiled{rule: r, when: x.evaluator(r.When), products: r.Source.Products, classes: r.Source.Classes}
+	c := compiled{rule: r}
 	for _, e := range r.Exceptions {
 		ex := exception{when: x.evaluator(e.When)}
 		if !e.Expires.IsZero() {
@@ -62,44 +62,18 @@ func (x *fields) rule(r *rule.Rule) compiled {
 	return c
 }
 
-// routed says whether the rule wants the row at all.
-func (c *compiled) routed(s *scope) bool {
-	if !c.rule.Source.Families.Has(event.Family(s.block.Header.Family)) {
-		return false
-	}
-	if len(c.classes) > 0 {
-		col := s.cols[event.ClassUID]
-		if col == nil || !slices.Contains(c.classes, uint32(col.Int(s.row))) {
-			return false
-		}
-	}
-	return len(c.products) == 0 || slices.Contains(c.products, s.source())
-}
-
-// source is the row's source; blocks of one source need no column for it.
-func (s *scope) source() string {
-	if c := s.cols[event.Source]; c != nil {
-		return c.Text(s.row)
-	}
-	return s.block.Header.Source
-}
-
-// matches decides condition and exceptions, for a row that is routed.
-func (c *compiled) matches(s *scope) (bool, error) {
-	ok, err := c.when.eval(s)
-	if !ok || err != nil {
-		return false, err
-	}
+// excepted says that an exception takes the row out of the rule.
+func (c *compiled) excepted(s *scope) (bool, error) {
 	for i := range c.exceptions {
 		x := &c.exceptions[i]
 		if x.expires != 0 && s.time() >= x.expires {
 			continue
 		}
 		if ok, err := x.when.eval(s); ok || err != nil {
-			return false, err
+			return true, err
 		}
 	}
-	return true, nil
+	return false, nil
 }
 
 func (s *scope) time() int64 {

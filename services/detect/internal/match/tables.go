@@ -65,12 +65,11 @@ func (b *buckets) get(k uint64) []ref {
 	return nil
 }
 
-// literal is a text to look for in one column, with the rules that it makes
-// candidates.
+// literal is a text to look for in one field.
 type literal struct {
-	kind  lang.LitKind
-	text  []byte // folded
-	rules []int32
+	kind lang.LitKind
+	text []byte // folded
+	units
 }
 
 // anchorLen is how much of a literal's end (or start) keys the anchored tables.
@@ -92,7 +91,7 @@ type textIndex struct {
 
 var gramSizes = [3]int{4, 2, 1}
 
-func newTextIndex(lits []literal) *textIndex {
+func newTextIndex(lits []literal, usual func(gram []byte) float64) *textIndex {
 	t := &textIndex{lits: lits, hit: make([]uint64, len(lits))}
 	suffix, prefix := map[uint64][]ref{}, map[uint64][]ref{}
 	var grams [3]map[uint64][]ref
@@ -116,7 +115,7 @@ func newTextIndex(lits []literal) *textIndex {
 			if grams[s] == nil {
 				grams[s] = map[uint64][]ref{}
 			}
-			k, off := rarest(l.text, gramSizes[s], grams[s])
+			k, off := rarestGram(l.text, gramSizes[s], grams[s], usual)
 			grams[s][k] = append(grams[s][k], ref{int32(i), int32(off)})
 		}
 	}
@@ -153,20 +152,21 @@ func gram(v []byte, i, size int) uint64 {
 	return k
 }
 
-// usual holds grams that ordinary values are full of; they make poor keys.
-const usual = `c:\windows\system32\ c:\program files (x86)\ common files\ microsoft\ .exe" .exe .dll \appdata\local\temp\ roaming ` +
+// common holds grams that ordinary values are full of; they make poor keys.
+const common = `c:\windows\system32\ c:\program files (x86)\ common files\ microsoft\ .exe" .exe .dll \appdata\local\temp\ roaming ` +
 	`c:\users\ administrator \software\microsoft\windows nt\currentversion\ hklm\system\currentcontrolset\services\ hku\s-1-5-21- ` +
 	`\sysnative\ syswow64 svchost.exe -k netsvcs powershell.exe cmd.exe /c start explorer.exe rundll32.exe http://www. https:// .com/ ` +
 	`-command -noprofile --type=renderer -encod{00000000-0000-0000-0000-000000000000} windows the and tion ing ent please what ` +
 	`{"role":"user","content":" /api/v1/namespaces/default/pods/ /v1/chat/completions system:serviceaccount:kube-system `
 
-// rarest picks the gram of a literal that will be seen and shared least.
-func rarest(v []byte, size int, taken map[uint64][]ref) (key uint64, off int) {
-	best := 1 << 30
+// rarestGram picks the gram of a literal that will be seen and shared least.
+// usual is how often a gram was seen in a learned sample.
+func rarestGram(v []byte, size int, taken map[uint64][]ref, usual func(gram []byte) float64) (key uint64, off int) {
+	best := 1e30
 	for i := 0; i+size <= len(v); i++ {
 		k := gram(v, i, size)
-		score := 4 * len(taken[k])
-		if strings.Contains(usual, string(v[i:i+size])) {
+		score := float64(4*len(taken[k])) + 2000*usual(v[i:i+size])
+		if strings.Contains(common, string(v[i:i+size])) {
 			score += 400
 		}
 		for _, c := range v[i : i+size] {

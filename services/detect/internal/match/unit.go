@@ -1,0 +1,223 @@
+package match
+
+import (
+	"slices"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+)
+
+// unit is one alternative of a rule: a conjunction. Its routing is data; one or
+// two of its parts, the witnesses, are literals in the index; the rest is
+// evaluated on the events that fulfil these.
+type unit struct {
+	rule   int32
+	need   need
+	first  []lang.Literal // empty: every event of the routing is a candidate
+	second []lang.Literal // may be empty
+	where  []slot         // of the second literals
+	slots  []slot         // of all literals
+	reads  []int          // virtual fields that the rule reads
+	rest   evaluator      // zero: nothing is left to evaluate
+}
+
+// planner makes the units of rules.
+type planner struct {
+	fields *fields
+	sample *Sample
+	units  []unit
+}
+
+// add makes the units of a rule.
+func (p *planner) add(id int32, r *rule.Rule) {
+	root := r.When.Root
+	from, reads := len(p.units), p.fields.reads(r)
+	defer func() {
+		for i := range p.units[from:] {
+			p.units[from+i].reads = reads
+		}
+	}()
+	if !r.When.Lowered {
+		// Only the virtual machine decides, but literals and routing hold.
+		parts := root.Terms()
+		if len(parts) > 1 {
+			parts = [][]*lang.Node{{root}}
+		}
+		u := p.unit(id, r, parts[0])
+		u.rest = evaluator{expr: r.When}
+		p.units = append(p.units, u)
+		return
+	}
+	for _, parts := range p.terms(root) {
+		p.units = append(p.units, p.unit(id, r, parts))
+	}
+}
+
+// terms are the alternatives of an expression. Where one disjunction stands
+// beside nothing but routing, its parts are alternatives too.
+func (p *planner) terms(root *lang.Node) [][]*lang.Node {
+	terms := root.Terms()
+	if len(terms) != 1 {
+		return terms
+	}
+	var routing, rest []*lang.Node
+	for _, n := range terms[0] {
+		if new(need).take(n) {
+			routing = append(routing, n)
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	if len(rest) != 1 || rest[0].Op != lang.Or {
+		return terms
+	}
+	terms = rest[0].Terms()
+	for i := range terms {
+		terms[i] = append(slices.Clip(terms[i]), routing...)
+	}
+	return terms
+}
+
+// unit plans a conjunction.
+func (p *planner) unit(id int32, r *rule.Rule, parts []*lang.Node) unit {
+	u := unit{rule: id, need: needOf(r.Source)}
+	var rest []*lang.Node
+	var clauses []lang.Clause
+	for _, n := range parts {
+		if u.need.take(n) {
+			continue
+		}
+		rest = append(rest, n)
+		if c, ok := lang.ClauseOf(n); ok {
+			clauses = append(clauses, c)
+		}
+	}
+	shares := p.sample.shares(&u.need, clauses)
+	done := map[*lang.Node]bool{}
+	if i := rarest(shares, clauses, func(lang.Clause) bool { return true }); i >= 0 {
+		u.first = clauses[i].Literals
+		done[clauses[i].Node] = clauses[i].Exact
+		first := clauses[i]
+		if j := rarest(shares, clauses, func(c lang.Clause) bool { return c.Node != first.Node && second(c) }); j >= 0 && shares[j] < maxSecond {
+			u.second = clauses[j].Literals
+			done[clauses[j].Node] = clauses[j].Exact
+			for _, l := range u.second {
+				if s := p.fields.slot(l.Field); !slices.Contains(u.where, s) {
+					u.where = append(u.where, s)
+				}
+			}
+		}
+	}
+	rest = slices.DeleteFunc(rest, func(n *lang.Node) bool { return done[n] })
+	for _, l := range slices.Concat(u.first, u.second) {
+		u.slots = append(u.slots, p.fields.slot(l.Field))
+		if l.View == lang.Anywhere {
+			for _, id := range textColumns {
+				u.slots = append(u.slots, slot(id))
+			}
+		}
+	}
+	slices.Sort(u.slots)
+	u.slots = slices.Compact(u.slots)
+	if len(rest) > 0 && r.When.Lowered {
+		u.rest = evaluator{pred: p.fields.compile(&lang.Node{Op: lang.And, Kids: rest})}
+	}
+	return u
+}
+
+// maxSecond is the share of events above which a second witness is not worth
+// its place in the index; maxSecondLits bounds its literals.
+const (
+	maxSecond     = 0.7
+	maxSecondLits = 64
+)
+
+// second says that a clause may be a second witness: literals over ordinary
+// fields, and not many.
+func second(c lang.Clause) bool {
+	if len(c.Literals) > maxSecondLits {
+		return false
+	}
+	for _, l := range c.Literals {
+		if l.View == lang.Anywhere {
+			return false
+		}
+	}
+	return true
+}
+
+// rarest is the clause that the fewest events fulfil, -1 if there is none.
+func rarest(shares []float64, clauses []lang.Clause, fits func(lang.Clause) bool) int {
+	best := -1
+	for i, c := range clauses {
+		if fits(c) && (best < 0 || shares[i] < shares[best] || shares[i] == shares[best] && len(c.Literals) < len(clauses[best].Literals)) {
+			best = i
+		}
+	}
+	return best
+}
+
+// need is which events a unit wants at all, as data. Empty lists mean any.
+type need struct {
+	families   event.Families
+	classes    []uint32
+	products   []string
+	activities []uint32
+	codes      []string // metadata.event_code
+	never      bool
+}
+
+func needOf(s rule.Source) need {
+	return need{families: s.Families, classes: s.Classes, products: s.Products}
+}
+
+// take makes a part of a conjunction routing, if it is about nothing else.
+func (n *need) take(p *lang.Node) bool {
+	if p.Neg || p.View != lang.Plain {
+		return false
+	}
+	switch {
+	case p.Op == lang.Num && p.Cmp == lang.EQ && (p.Col == event.ActivityID || p.Col == event.ClassUID):
+		var want []uint32
+		for _, v := range p.Nums {
+			if v < 0 || v != float64(uint32(v)) {
+				return false
+			}
+			want = append(want, uint32(v))
+		}
+		if p.Col == event.ActivityID {
+			n.activities, n.never = meet(n.activities, want, n.never)
+		} else {
+			n.classes, n.never = meet(n.classes, want, n.never)
+		}
+		return true
+	case p.Op == lang.Eq && p.Col == event.MetadataEventCode:
+		for _, s := range p.Lits {
+			if p.Fold && lang.Letters(s) || s == "" {
+				return false
+			}
+		}
+		n.codes, n.never = meet(n.codes, p.Lits, n.never)
+		return true
+	}
+	return false
+}
+
+// meet is what both lists have; an empty first list has all.
+func meet[T comparable](have, want []T, never bool) ([]T, bool) {
+	if len(have) == 0 {
+		return slices.Clone(want), never || len(want) == 0
+	}
+	out := slices.DeleteFunc(slices.Clone(have), func(x T) bool { return !slices.Contains(want, x) })
+	return out, never || len(out) == 0
+}
+
+// fits reports whether events with the key are wanted.
+func (n *need) fits(k *routeKey) bool {
+	return !n.never && n.families.Has(event.Family(k.family)) &&
+		(len(n.classes) == 0 || slices.Contains(n.classes, k.class)) &&
+		(len(n.products) == 0 || slices.Contains(n.products, k.source)) &&
+		(len(n.activities) == 0 || slices.Contains(n.activities, k.activity)) &&
+		(len(n.codes) == 0 || slices.Contains(n.codes, k.code))
+}
