@@ -65,6 +65,10 @@ const (
 // there, beside the runs that answer them.
 const RunsIncident = "_incident"
 
+// RunsDisposition is the same for what analysts found alerts to be: the audit
+// log has their verdicts too.
+const RunsDisposition = "_disposition"
+
 // SignalPartitions is the number of SIGNALS subjects, and so of instances that
 // can share correlation. It is fixed: a group key must always land in the same
 // partition. It is small because a block of events may give a message, with an

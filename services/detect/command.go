@@ -32,6 +32,7 @@ func Command(opts CommandOptions) *cobra.Command {
 		a.testCommand(),
 		a.listCommand(),
 		a.explainCommand(),
+		a.backtestCommand(),
 	)
 	return cmd
 }

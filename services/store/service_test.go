@@ -212,6 +212,10 @@ func TestEverythingArrives(t *testing.T) {
 		data, _ := json.Marshal(tr)
 		publish(t, b, subjects.Runs("contain"), fmt.Sprint("t", i), data)
 	}
+	for i, v := range []finding.Verdict{finding.Benign, finding.TruePositive} {
+		data, _ := json.Marshal(finding.Disposition{Alert: "a1", Rule: "r", Verdict: v, Note: "it's so", By: "ann", At: time.UnixMilli(epoch + int64(i))})
+		publish(t, b, subjects.Runs(subjects.RunsDisposition), fmt.Sprint("disposition", i), data)
+	}
 	publish(t, b, subjects.Alerts("low"), "bad", []byte("{"))
 	for sql, want := range map[string]int64{
 		"(SELECT count() FROM raw)":                                                                                                       2000,
@@ -233,8 +237,9 @@ func TestEverythingArrives(t *testing.T) {
 		"(SELECT count() FROM alerts FINAL WHERE muted_by = 'silence' AND unmuted_at > toDateTime64(0, 3))":                                                                                                                                          1,
 		"(SELECT count() FROM alerts FINAL WHERE revision = 3 AND status = 'amended' AND entity_value = '192.0.2.1' AND fields['k'] = 'v' AND `group`['src_endpoint.ip'] = '192.0.2.1' AND has(tags, 'atlas.aml.t0051') AND length(event_uids) = 2)": 1,
 		"(SELECT count() FROM run_steps)": 3,
-		"(SELECT count() FROM runs FINAL WHERE state = 'succeeded' AND seq = 3 AND detail['a'] = 'b')": 1,
-		"(SELECT sum(`out`) FROM ledger WHERE stage = 'store' AND source = 'litellm.proxy')":           2000,
+		"(SELECT count() FROM alert_dispositions FINAL WHERE alert = 'a1' AND verdict = 'true_positive' AND note = 'it\\'s so' AND `by` = 'ann')": 1,
+		"(SELECT count() FROM runs FINAL WHERE state = 'succeeded' AND seq = 3 AND detail['a'] = 'b')":                                            1,
+		"(SELECT sum(`out`) FROM ledger WHERE stage = 'store' AND source = 'litellm.proxy')":                                                      2000,
 	} {
 		eventually(t, c, sql, want)
 	}

@@ -1,6 +1,8 @@
 package history
 
 import (
+	"time"
+
 	"log/slog"
 
 	"github.com/vagus-hub/vagus/schemas/finding"
@@ -51,3 +53,6 @@ func (e *evaluation) add(m Match) {
 		e.corr.Add(&sig, e.emit)
 	}
 }
+
+// end lets event time reach a moment, which ends what waits for it.
+func (e *evaluation) end(time.Time) {}

@@ -261,11 +261,14 @@ func buildIncident(b *batch, r bus.Record) error {
 	return nil
 }
 
-// buildRun takes what respond publishes on RUNS: transitions, and incidents on
-// a subject of their own.
+// buildRun takes what is published on RUNS: transitions, and on subjects of
+// their own incidents and dispositions.
 func buildRun(b *batch, r bus.Record) error {
-	if r.Subject == subjects.Runs(subjects.RunsIncident) {
+	switch r.Subject {
+	case subjects.Runs(subjects.RunsIncident):
 		return buildIncident(b, r)
+	case subjects.Runs(subjects.RunsDisposition):
+		return buildDisposition(b, r)
 	}
 	var x run.Transition
 	if err := json.Unmarshal(r.Data, &x); err != nil {

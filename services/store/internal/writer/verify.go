@@ -14,7 +14,9 @@ var keys = map[string]struct{ key, time string }{
 	"alerts_log":   {"(uid, revision, status, unmuted_at)", "raised_at"},
 	"run_steps":    {"(run, seq)", "at"},
 	"incidents":    {"(uid, revision)", "first_seen"},
-	"ledger":       {"(stage, source, seq)", "at"},
+
+	"alert_dispositions": {"(alert, at)", "at"},
+	"ledger":             {"(stage, source, seq)", "at"},
 }
 
 // verify makes sure that the rows are in the table, after an insert that may

@@ -125,6 +125,7 @@ func (a *app) alertsCommand() *cobra.Command {
 		}
 		return nil
 	}
+	c.AddCommand(a.dispositionCommand())
 	return c
 }
 

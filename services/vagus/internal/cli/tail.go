@@ -61,8 +61,8 @@ func (a *app) tailCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if rec.Subject == subjects.Runs(subjects.RunsIncident) {
-				continue // incidents share the stream; `vagus incidents` lists them
+			if rec.Subject == subjects.Runs(subjects.RunsIncident) || rec.Subject == subjects.Runs(subjects.RunsDisposition) {
+				continue // these share the stream; `vagus incidents` and `vagus alerts disposition` show them
 			}
 			if rec.Subject == subjects.SignalsTick {
 				continue

@@ -15,6 +15,7 @@ import (
 
 	sql "github.com/vagus-hub/vagus/schemas/clickhouse"
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse/embedded/embeddedtest"
@@ -91,4 +92,24 @@ func Insert(t testing.TB, c *clickhouse.Client, payload []byte) {
 	if err := c.InsertNative(t.Context(), in, bytes.NewReader(native)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Raise stores an alert as the store does, with what an analyst found it to be;
+// "" means that nobody said so.
+func Raise(t testing.TB, c *clickhouse.Client, a finding.Alert, v finding.Verdict) {
+	t.Helper()
+	err := c.Exec(t.Context(), "INSERT INTO alerts_log (uid, revision, status, rule, rule_version, level, title, reason, entity_type, entity_value, first_seen, last_seen, raised_at, event_uids)"+
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", a.UID, a.Revision, string(a.Status), a.Rule, a.Version, string(a.Level), a.Title, a.Reason,
+		a.Entity.Type, a.Entity.Value, a.FirstSeen, a.LastSeen, a.RaisedAt, a.EventUIDs)
+	if err == nil && v != "" {
+		err = c.Exec(t.Context(), "INSERT INTO alert_dispositions (alert, rule, verdict, `by`, at) VALUES (?, ?, ?, 'test', ?)", a.UID, a.Rule, string(v), a.RaisedAt)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// DSN is how further clients reach the database of a client that Open made.
+func DSN(c *clickhouse.Client) string {
+	return fmt.Sprintf("http://%s:%s@%s/%s", embeddedtest.Reader, embeddedtest.Password, c.Addr(), c.Database())
 }

@@ -1,0 +1,200 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+)
+
+// Options says how rules are run over history.
+type Options struct {
+	// From and To bound the event time of what is counted; To is excluded.
+	From, To time.Time
+	// NoPushdown reads every event of the rules' sources.
+	NoPushdown bool
+	// Samples is how many matching events are kept.
+	Samples int
+	// Progress, if given, hears how far it is.
+	Progress func(Progress)
+}
+
+// The bounds of what a backtest keeps. Beyond them it only counts, and says so.
+const (
+	maxAlerts   = 50_000
+	maxEntities = 100_000
+	// maxWarmUp bounds how much is read before From.
+	maxWarmUp = 30 * 24 * time.Hour
+)
+
+// Backtest is what rules would have done.
+type Backtest struct {
+	From       time.Time         `json:"from"`
+	To         time.Time         `json:"to"`
+	WarmUp     time.Duration     `json:"warm_up_ns"` // read before From, so that correlations know what went before
+	Events     uint64            `json:"events"`     // judged
+	Candidates uint64            `json:"candidates"` // sent by ClickHouse
+	Matches    uint64            `json:"matches"`
+	Failures   uint64            `json:"failures,omitempty"`
+	Raised     int               `json:"raised"`
+	PerRule    []Count           `json:"by_rule"`
+	PerDay     []Day             `json:"per_day"`
+	Entities   []Count           `json:"entities"` // most alerts first
+	Precision  Precision         `json:"precision"`
+	Alerts     []finding.Alert   `json:"alerts"`              // in their last state, in order of raising
+	Truncated  bool              `json:"truncated,omitempty"` // there were more alerts or entities than are kept
+	Samples    []json.RawMessage `json:"samples,omitempty"`   // the columns that were read of matching events
+	Elapsed    time.Duration     `json:"elapsed_ns"`
+}
+
+// Day counts alerts by the day they were raised for.
+type Day struct {
+	Day    time.Time `json:"day"`
+	Alerts int       `json:"alerts"`
+}
+
+// Count is a value with its number.
+type Count struct {
+	Value string `json:"value"`
+	Count int    `json:"count"`
+}
+
+// warmUp is how long before an event what happened still counts for a set.
+func (s *Set) warmUp() time.Duration {
+	var most time.Duration
+	for _, r := range s.Rules {
+		span := r.Alert.Suppress
+		if c := r.Correlate; c != nil {
+			span = max(span, c.Timespan, c.Baseline)
+			span += c.Lateness
+		}
+		most = max(most, span)
+	}
+	return min(most, maxWarmUp)
+}
+
+// ledger collects the alerts of a set.
+type ledger struct {
+	o       Options
+	alerts  []finding.Alert
+	index   map[string]int
+	raised  int
+	days    map[time.Time]int
+	who     map[string]int
+	rules   map[string]int
+	cut     bool
+	wanted  map[string]bool // rules that are asked about
+	samples []json.RawMessage
+}
+
+func newLedger(o Options, wanted []*rule.Rule) *ledger {
+	l := &ledger{o: o, index: map[string]int{}, days: map[time.Time]int{}, who: map[string]int{}, rules: map[string]int{}, wanted: map[string]bool{}}
+	for _, r := range wanted {
+		l.wanted[r.ID] = true
+	}
+	return l
+}
+
+func (l *ledger) add(a finding.Alert) {
+	if i, ok := l.index[a.UID]; ok {
+		l.alerts[i] = a
+		return
+	}
+	if !l.wanted[a.Rule] || a.Status != finding.Raised || a.LastSeen.Before(l.o.From) || !a.LastSeen.Before(l.o.To) {
+		return
+	}
+	l.raised++
+	l.rules[a.Rule]++
+	l.days[a.LastSeen.UTC().Truncate(24*time.Hour)]++
+	if who := a.Entity.Type + ":" + a.Entity.Value; len(l.who) < maxEntities || l.who[who] > 0 {
+		l.who[who]++
+	} else {
+		l.cut = true
+	}
+	if len(l.alerts) == maxAlerts {
+		l.cut = true
+		return
+	}
+	l.index[a.UID] = len(l.alerts)
+	l.alerts = append(l.alerts, a)
+}
+
+// Run runs a set over history and tells what the wanted rules of it would have
+// raised.
+func Run(ctx context.Context, db Database, s *Set, wanted []*rule.Rule, o Options) (*Backtest, error) {
+	begin := time.Now()
+	warm := s.warmUp()
+	l := newLedger(o, wanted)
+	e := newEvaluation(s, l.add)
+	q := Query{From: o.From.Add(-warm), To: o.To, Sets: []*Set{s}, NoPushdown: o.NoPushdown}
+	matches := uint64(0)
+	p, err := Scan(ctx, db, q, func(m Match) error {
+		e.add(m)
+		if m.Time >= o.From.UnixMilli() {
+			if matches++; len(l.samples) < o.Samples {
+				l.samples = append(l.samples, json.RawMessage(m.Block.AppendJSON(nil, m.Row)))
+			}
+		}
+		return nil
+	}, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	e.end(o.To)
+	b := &Backtest{
+		From: o.From, To: o.To, WarmUp: warm, Events: p.Events, Candidates: p.Candidates, Matches: matches, Failures: p.Failures,
+		Raised: l.raised, Alerts: l.alerts, Truncated: l.cut, Samples: l.samples, PerRule: ranked(l.rules), PerDay: l.perDay(), Entities: ranked(l.who),
+	}
+	if err := b.judge(ctx, db, wanted); err != nil {
+		return nil, err
+	}
+	b.Elapsed = time.Since(begin)
+	return b, nil
+}
+
+// judge looks up what analysts said of the alerts that live detection raised.
+func (b *Backtest) judge(ctx context.Context, db Database, wanted []*rule.Rule) error {
+	if len(b.Alerts) == 0 {
+		return nil
+	}
+	ids := make([]string, len(wanted))
+	for i, r := range wanted {
+		ids[i] = r.ID
+	}
+	live, err := Alerts(ctx, db, ids, b.From, b.To)
+	if err != nil {
+		return err
+	}
+	c := newCounterparts(live)
+	for i := range b.Alerts {
+		v := finding.Verdict("")
+		if j := c.of(&b.Alerts[i]); j != nil {
+			v = j.Verdict
+		}
+		b.Precision.count(v)
+	}
+	return nil
+}
+
+func (l *ledger) perDay() []Day {
+	out := []Day{}
+	for d, n := range l.days {
+		out = append(out, Day{d, n})
+	}
+	slices.SortFunc(out, func(a, b Day) int { return a.Day.Compare(b.Day) })
+	return out
+}
+
+// ranked sorts counts, the greatest first.
+func ranked(m map[string]int) []Count {
+	out := []Count{}
+	for v, n := range m {
+		out = append(out, Count{v, n})
+	}
+	slices.SortFunc(out, func(a, b Count) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.Value, b.Value)) })
+	return out
+}
