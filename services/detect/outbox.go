@@ -24,6 +24,7 @@ type outbox struct {
 	next    uint64
 	open    map[uint64]struct{}
 	changed chan struct{} // closed and replaced when an alert became durable
+	gone    error         // the bus is closed: nothing becomes durable any more
 }
 
 func newOutbox(s *Service) *outbox {
@@ -69,7 +70,12 @@ func (o *outbox) publish(n uint64, uid string, m bus.Msg, attempt int) {
 			o.settle(n)
 		case errors.Is(err, bus.ErrRefused):
 			o.refused(n, uid, err)
-		case o.ctx.Err() == nil && !errors.Is(err, bus.ErrClosed):
+		case errors.Is(err, bus.ErrClosed):
+			o.mu.Lock()
+			o.gone = err
+			o.tell()
+			o.mu.Unlock()
+		case o.ctx.Err() == nil:
 			delay := min(50*time.Millisecond<<min(attempt, 6), 2*time.Second)
 			time.AfterFunc(delay, func() { o.publish(n, uid, m, attempt+1) })
 		}
@@ -88,9 +94,14 @@ func (o *outbox) refused(n uint64, uid string, err error) {
 func (o *outbox) settle(n uint64) {
 	o.mu.Lock()
 	delete(o.open, n)
+	o.tell()
+	o.mu.Unlock()
+}
+
+// tell wakes who waits; the lock is held.
+func (o *outbox) tell() {
 	close(o.changed)
 	o.changed = make(chan struct{})
-	o.mu.Unlock()
 }
 
 // wait returns when every alert up to n is durable.
@@ -103,10 +114,13 @@ func (o *outbox) wait(ctx context.Context, n uint64) error {
 				left++
 			}
 		}
-		changed := o.changed
+		changed, gone := o.changed, o.gone
 		o.mu.Unlock()
 		if left == 0 {
 			return nil
+		}
+		if gone != nil {
+			return fmt.Errorf("wait for %d alerts to be stored: %w", left, gone)
 		}
 		select {
 		case <-ctx.Done():

@@ -69,7 +69,7 @@ func (s *Service) correlate(ctx context.Context, number int) {
 	// What was published last must be durable before the state may say so.
 	final, stop := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
 	defer stop()
-	if err := p.save(final); err != nil {
+	if _, err := p.save(final); err != nil {
 		p.log.Warn("no checkpoint at the end; the next owner replays a little more", "error", err)
 	}
 }
@@ -200,8 +200,12 @@ func (p *partition) follow(ctx context.Context) error {
 	return nil
 }
 
-// saveLoop saves checkpoints while there is something new. Big states are
-// saved less often, so that it costs a twentieth of the time at most.
+// checkpointRate is what checkpoints of a partition may write, in bytes a second.
+const checkpointRate = 8 << 20
+
+// saveLoop saves checkpoints while there is something new. Big states are saved
+// less often, so that correlation stands still for a twentieth of the time at
+// most, and the disk is left to others.
 func (p *partition) saveLoop(ctx context.Context, lose context.CancelCauseFunc) {
 	wait := p.s.opts.CheckpointInterval
 	saved := p.claim.Seq
@@ -217,9 +221,9 @@ func (p *partition) saveLoop(ctx context.Context, lose context.CancelCauseFunc) 
 		if p.at() == saved {
 			continue
 		}
-		begin := time.Now()
 		saved = p.at()
-		switch err := p.save(ctx); {
+		took, err := p.save(ctx)
+		switch {
 		case errors.Is(err, bus.ErrConflict):
 			p.log.Warn("another instance has taken this partition over", "error", err)
 			lose(owner.ErrLost)
@@ -229,7 +233,7 @@ func (p *partition) saveLoop(ctx context.Context, lose context.CancelCauseFunc) 
 				p.log.Warn("checkpoint", "error", err)
 			}
 		}
-		wait = max(p.s.opts.CheckpointInterval, 20*time.Since(begin))
+		wait = max(p.s.opts.CheckpointInterval, took)
 	}
 }
 
@@ -261,35 +265,38 @@ func (p *partition) advance(ctx context.Context) {
 }
 
 // save stores state and position once every alert up to the position is durable.
-func (p *partition) save(ctx context.Context) error {
+// It returns how long to do without another one.
+func (p *partition) save(ctx context.Context) (pause time.Duration, err error) {
+	begin := time.Now()
 	p.mu.Lock()
 	seq := p.position
 	last := p.out.reserved()
 	if seq <= p.silent {
 		// Until it is as far again, the checkpoint in place says more.
 		p.mu.Unlock()
-		return nil
+		return 0, nil
 	}
 	state, err := p.corr.Save(nil)
 	p.mu.Unlock()
 	if err != nil {
-		return err
+		return 0, err
 	}
+	pause = max(20*time.Since(begin), time.Duration(len(state))*time.Second/checkpointRate)
 	if err := p.out.wait(ctx, last); err != nil {
-		return err
+		return pause, err
 	}
 	// A checkpoint that was begun is finished, so that shutdown does not leave
 	// half of one to be cleaned up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := p.claim.Save(ctx, seq, state); err != nil {
-		return err
+		return pause, err
 	}
 	p.s.counters.checkpoints.Add(1)
 	if p.claim.Seq == 0 && p.silent > 0 {
 		p.s.dropBefore(ctx)
 	}
-	return nil
+	return pause, nil
 }
 
 // dropBefore removes the checkpoint for all partitions once each has its own.

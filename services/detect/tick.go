@@ -29,23 +29,38 @@ type tick struct {
 type sourceTick struct {
 	Source string `json:"source"`
 	Clock  int64  `json:"clock"`          // ms since 1970
-	Idle   bool   `json:"idle,omitempty"` // nothing came for a while, and nothing waits
+	Idle   bool   `json:"idle,omitempty"` // not to be waited for
 }
 
 // Bounds of ticks.
 const (
-	idleAfter   = 15 * time.Second
-	forgetAfter = 24 * time.Hour   // a source that was idle for so long
+	forgetAfter = 24 * time.Hour   // of a source that sends nothing
 	askAfter    = time.Second      // a block is read if nobody has told of it
 	floorEvery  = 10 * time.Second // a tick that says nothing but a new floor
 	maxSources  = 4096
 	maxBehind   = 4096 // blocks that are looked at again when there is no tick to begin with
 )
 
-// clock is what the ticker knows of a source.
+// A source is idle when it has sent nothing for idleAfter, or twice its longest
+// usual gap, while nothing waits to be matched. Its clock then goes on as real
+// time does, so that what it does not send is noticed. Ticks that say only that
+// come in these intervals, a tenth of how long all sources have been idle.
+//
+// Recorded logs that were sent once have clocks far behind: idle sources that
+// are behind others by farBehind are not to be waited for.
+const (
+	farBehind   = 10 * time.Minute
+	idleAfter   = 15 * time.Second
+	idleSoonest = 5 * time.Second
+	idleLatest  = time.Minute
+)
+
+// clock is what the ticker knows of a source. Times are in ms since 1970.
 type clock struct {
 	sourceTick
-	seen int64 // when it sent last, by the leader's clock, ms since 1970
+	event int64 // its newest event
+	seen  int64 // when it sent last, by the leader's clock
+	gap   int64 // its longest usual time between two blocks
 }
 
 // ticker makes the ticks; one goroutine uses it.
@@ -60,7 +75,9 @@ type ticker struct {
 	covered uint64                 // blocks up to here are in sources
 	last    uint64                 // sequence of the last tick, 0 if there is none
 	told    tick                   // without Sources
-	changed bool                   // since the last tick
+	changed bool                   // since the last tick, by events
+	idled   bool                   // since the last tick, by time alone
+	busy    int64                  // when a source has sent last, as clock.seen
 	missing time.Time              // since when a block is
 }
 
@@ -158,11 +175,17 @@ func (t *ticker) round(ctx context.Context) error {
 		return err
 	}
 	now := time.Now().UnixMilli()
-	t.idle(now, pos.Pending+uint64(pos.AckPending) == 0 && t.covered >= pos.AckFloor)
-	if !t.changed && (t.covered == t.told.Floor || now-t.told.At < floorEvery.Milliseconds()) {
-		return nil
+	if pos.Pending+uint64(pos.AckPending) == 0 && t.covered >= pos.AckFloor {
+		if err := t.idle(ctx, now); err != nil {
+			return err
+		}
 	}
-	return t.publish(ctx, now)
+	since := time.Duration(now-t.told.At) * time.Millisecond
+	pause := min(max(time.Duration(now-t.busy)*time.Millisecond/10, idleSoonest), idleLatest)
+	if t.changed || t.idled && since >= pause || t.covered != t.told.Floor && since >= floorEvery {
+		return t.publish(ctx, now)
+	}
+	return nil
 }
 
 // cover takes the blocks up to floor in, as far as they are known.
@@ -227,8 +250,8 @@ func (t *ticker) read(ctx context.Context, seq uint64) (observation, error) {
 	return o, nil
 }
 
-// merge takes in that a source has reached clock; seen is 0 if it did not send
-// now.
+// merge takes in that a source has reached an event time; seen is 0 if it did
+// not send now.
 func (t *ticker) merge(name string, at, seen int64) {
 	c := t.sources[name]
 	if c == nil {
@@ -237,30 +260,57 @@ func (t *ticker) merge(name string, at, seen int64) {
 			delete(t.sources, oldest.Source)
 			t.l.log.Warn("too many sources for ticks; the one that was silent for longest is left out", "source", oldest.Source, "limit", maxSources)
 		}
-		c = &clock{sourceTick: sourceTick{Source: name}}
+		c = &clock{sourceTick: sourceTick{Source: name, Idle: true}}
 		t.sources[name] = c
 	}
+	c.event = max(c.event, at)
 	if at > c.Clock {
 		c.Clock, t.changed = at, true
 	}
 	if seen > c.seen {
-		c.seen = seen
-		if c.Idle {
-			c.Idle, t.changed = false, true
+		if c.seen > 0 {
+			gap := seen - c.seen
+			c.gap = max(gap, c.gap-(c.gap-gap)/16)
 		}
+		c.seen, c.Idle = seen, false
+		t.busy = max(t.busy, seen)
 	}
 }
 
-// idle says which sources have stopped, when nothing of them can be waiting.
-func (t *ticker) idle(now int64, drained bool) {
+// idle lets the clocks of idle sources go on.
+func (t *ticker) idle(ctx context.Context, now int64) error {
+	var idle []*clock
 	for name, c := range t.sources {
-		switch quiet := time.Duration(now-c.seen) * time.Millisecond; {
-		case quiet > forgetAfter:
+		quiet := now - c.seen
+		switch target := c.event + quiet - max(idleAfter.Milliseconds(), 2*c.gap); {
+		case c.seen == 0:
+			// Replays alone: nothing of it is expected.
+		case quiet > forgetAfter.Milliseconds():
 			delete(t.sources, name)
-		case quiet > idleAfter && drained && !c.Idle:
-			c.Idle, t.changed = true, true
+		case target > c.Clock:
+			idle = append(idle, c)
 		}
 	}
+	if len(idle) == 0 {
+		return nil
+	}
+	// What waits to be normalized may be of any source.
+	pos, err := t.l.s.opts.Bus.Position(ctx, subjects.StreamRaw, "normalize")
+	if err != nil && !errors.Is(err, bus.ErrNotFound) || pos.Pending+uint64(pos.AckPending) > 0 {
+		return err
+	}
+	for _, c := range idle {
+		c.Clock = c.event + now - c.seen - max(idleAfter.Milliseconds(), 2*c.gap)
+	}
+	newest := int64(0)
+	for _, c := range t.sources {
+		newest = max(newest, c.Clock)
+	}
+	for _, c := range idle {
+		c.Idle = c.Clock < newest-farBehind.Milliseconds()
+	}
+	t.idled = true
+	return nil
 }
 
 // publish stores a tick, unless somebody else has stored one since the last.
@@ -282,7 +332,7 @@ func (t *ticker) publish(ctx context.Context, now int64) error {
 	if err != nil {
 		return err
 	}
-	t.last, t.told, t.changed = ack.Seq, tick{Floor: out.Floor, At: now}, false
+	t.last, t.told, t.changed, t.idled = ack.Seq, tick{Floor: out.Floor, At: now}, false, false
 	t.l.s.counters.ticks.Add(1)
 	return nil
 }

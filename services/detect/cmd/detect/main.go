@@ -54,6 +54,8 @@ func root() *cobra.Command {
 	f.StringVar(&url, "nats", "nats://127.0.0.1:4222", "URL of the bus; the token comes from VAGUS_NATS_TOKEN")
 	f.StringVar(&opts.RulesDir, "rules", "", "folder of <domain>/<slug>.yml")
 	f.DurationVar(&opts.CheckpointInterval, "checkpoint-interval", opts.CheckpointInterval, "least time between checkpoints")
+	f.DurationVar(&opts.Heartbeat, "heartbeat", opts.Heartbeat, "how often this instance tells the others that it lives")
+	f.DurationVar(&opts.Expiry, "expiry", opts.Expiry, "how long after its last heartbeat an instance is taken for dead")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	cmd.AddCommand(detect.Command(detect.CommandOptions{}))

@@ -1,0 +1,102 @@
+package detect
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/internal/block"
+	"github.com/vagus-hub/vagus/services/internal/testkit"
+)
+
+// Times are in seconds after an hour; the clock of "slow" is two minutes behind
+// and it sends every five minutes, "old" was recorded long ago.
+func TestIdleSources(t *testing.T) {
+	const hour = int64(3600_000)
+	s := &Service{log: slog.New(slog.DiscardHandler)}
+	s.opts.Bus = testkit.Bus(t)
+	x := newTicker(&leader{s: s, log: s.log})
+	sec := func(n int64) int64 { return hour + n*1000 }
+	for i := int64(0); i <= 600; i++ {
+		x.merge("busy", sec(i), sec(i))
+		if i%300 == 0 {
+			x.merge("slow", sec(i-120), sec(i))
+			x.merge("old", i, sec(i))
+		}
+	}
+	x.merge("replayed", sec(5), 0)
+	for name, tt := range map[string]struct {
+		after             int64 // seconds
+		busy, slow        int64 // clocks
+		slowIdle, oldIdle bool
+	}{
+		"within the pause":                     {10, 600, 480, false, false},
+		"a minute":                             {60, 600 + 60 - 15, 480, false, false},
+		"within twice the gap of the slow one": {600, 600 + 600 - 15, 480, false, false},
+		"beyond it":                            {900, 600 + 900 - 15, 480 + 900 - 600, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			y := newTicker(x.l)
+			for n, c := range x.sources {
+				cp := *c
+				y.sources[n] = &cp
+			}
+			y.changed = false
+			if err := y.idle(t.Context(), sec(600+tt.after)); err != nil {
+				t.Fatal(err)
+			}
+			if got := y.sources["busy"].Clock; got != sec(tt.busy) {
+				t.Errorf("busy is at %d, want %d", (got-hour)/1000, tt.busy)
+			}
+			if got := y.sources["slow"].Clock; got != sec(tt.slow) {
+				t.Errorf("slow is at %d, want %d", (got-hour)/1000, tt.slow)
+			}
+			if y.sources["slow"].Idle != tt.slowIdle || y.sources["old"].Idle != tt.oldIdle || y.sources["busy"].Idle {
+				t.Errorf("idle: slow %v, old %v, busy %v", y.sources["slow"].Idle, y.sources["old"].Idle, y.sources["busy"].Idle)
+			}
+			if y.changed || y.idled != (tt.after > 15) {
+				t.Errorf("changed %v, idled %v", y.changed, y.idled)
+			}
+			y.merge("slow", sec(600), sec(1600))
+			if y.sources["slow"].Idle {
+				t.Error("it has sent, and is idle")
+			}
+		})
+	}
+	if err := x.idle(t.Context(), sec(600+int64(forgetAfter/time.Second)+1)); err != nil || len(x.sources) != 1 || !x.sources["replayed"].Idle || x.sources["replayed"].Clock != sec(5) {
+		t.Errorf("after a day without a word: %+v, %v", x.sources, err)
+	}
+}
+
+// A sender's wrong clock takes its source a minute ahead at most.
+func TestAClockThatIsAhead(t *testing.T) {
+	received := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	for name, tt := range map[string]struct{ event, want int64 }{
+		"behind": {received - 5000, received - 5000}, "a little ahead": {received + 5000, received + 5000},
+		"years ahead": {received + 1e12, received + maxAhead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, source := range []string{"nginx.access", auto} {
+				o := clocks(7, received, eventAt(t, source, tt.event))
+				if len(o.Sources) != 1 || o.Sources[0].Name != "nginx.access" || o.Sources[0].Clock != tt.want || o.Seq != 7 {
+					t.Errorf("block of %s: %+v, want clock %d", source, o, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func eventAt(t *testing.T, source string, ms int64) *block.Block {
+	t.Helper()
+	b := block.NewBuilder(event.FamilyNetwork)
+	b.SetInt(event.Time, ms)
+	b.SetString(event.Source, "nginx.access")
+	b.SetInt(event.ClassUID, int64(event.ClassHTTPActivity))
+	b.EndRow()
+	var out block.Block
+	if err := block.Decode(b.AppendTo(nil, block.Header{Kind: block.KindEvents, Source: source}), &out); err != nil {
+		t.Fatal(err)
+	}
+	return &out
+}
