@@ -222,6 +222,15 @@ func (s *Scanner) KeyIs(first bool, quoted string) bool {
 	return true
 }
 
+// Null reads a null if it comes next, and reports whether it did.
+func (s *Scanner) Null() bool {
+	if i := s.pos; i+4 <= len(s.data) && string(s.data[i:i+4]) == "null" {
+		s.pos += 4
+		return true
+	}
+	return false
+}
+
 // Element reports whether the array that was entered has one more element; at
 // its end it reads the closing bracket.
 func (s *Scanner) Element(first bool) bool { return s.more(']', first) }

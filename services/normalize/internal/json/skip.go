@@ -78,6 +78,11 @@ after:
 		s.pos = i
 		return spaced
 	}
+	if object && i+2 < len(d) && d[i] == ',' && d[i+1] == ' ' && d[i+2] == '"' {
+		i += 2
+		spaced = true
+		goto name
+	}
 	if i < len(d) && d[i] <= ' ' {
 		i, spaced = spaces(d, i), true
 	}
@@ -112,6 +117,7 @@ key:
 		s.failAt(i, errKey)
 		return false
 	}
+name:
 	end, _ := closing(d, i)
 	if end < 0 {
 		s.failAt(i, errString)
@@ -121,7 +127,7 @@ key:
 	if i+8 < len(d) && d[i+8] == '"' && binary.LittleEndian.Uint64(d[i:]) == nullSpaced {
 		i += 8
 		spaced = true
-		goto key
+		goto name
 	}
 	if i < len(d) && d[i] != ':' {
 		i, spaced = spaces(d, i), true

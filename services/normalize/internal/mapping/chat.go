@@ -205,6 +205,7 @@ func messagePart(key []byte) int {
 func appendMessage(out []byte, s *json.Scanner, want role, inside bool, depth int) []byte {
 	var parts [messageParts]json.Value
 	var function json.Value
+	has := 0
 	other := false // another's words
 	s.Enter()
 	for first := true; ; first = false {
@@ -215,6 +216,7 @@ func appendMessage(out []byte, s *json.Scanner, want role, inside bool, depth in
 		part := s.Value()
 		if i := messagePart(key); i >= 0 {
 			parts[i] = part
+			has |= 1 << i
 			continue
 		}
 		switch string(key) {
@@ -228,9 +230,9 @@ func appendMessage(out []byte, s *json.Scanner, want role, inside bool, depth in
 	if other {
 		return out
 	}
-	for _, part := range parts {
-		if part.Kind != json.Absent {
-			out = appendChat(out, part, want, inside, depth+1)
+	for i := range parts {
+		if has&(1<<i) != 0 {
+			out = appendChat(out, parts[i], want, inside, depth+1)
 		}
 	}
 	if want == roleAny && function.Kind == json.Object {

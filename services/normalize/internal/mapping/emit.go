@@ -179,7 +179,9 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 			return false
 		}
 		if o.re == nil {
-			r.use(o.slots...)
+			for _, s := range o.slots {
+				r.used.set(s)
+			}
 		}
 		return true
 	}
@@ -189,7 +191,7 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 		}
 		if o.kind == event.KindKeywords {
 			if r.applyList(b, o, s) {
-				r.use(s)
+				r.used.set(s)
 				return true
 			}
 			continue
@@ -215,7 +217,13 @@ func (r *Runner) apply(b *block.Builder, o *op) bool {
 		}
 		if r.setValue(b, o, text) {
 			if o.re == nil { // else only a part of it is in the column
-				r.use(s, o.minus, o.join)
+				r.used.set(s)
+				if o.minus >= 0 {
+					r.used.set(o.minus)
+				}
+				if o.join >= 0 {
+					r.used.set(o.join)
+				}
 			}
 			return true
 		}

@@ -170,15 +170,6 @@ func (r *Runner) mapLine(data []byte) Result {
 // has reports whether a slot has a value.
 func (r *Runner) has(slot int) bool { return r.live.has(slot) }
 
-// use notes that a slot filled a column.
-func (r *Runner) use(slots ...int) {
-	for _, s := range slots {
-		if s >= 0 {
-			r.used.set(s)
-		}
-	}
-}
-
 // setText gives a slot a text.
 func (r *Runner) setText(slot int, part []byte) {
 	r.live.set(slot)

@@ -62,29 +62,29 @@ func (r *Runner) fill(s *json.Scanner, n *node) {
 	last := &sh.start
 	s.Enter()
 	for first := true; ; first = false {
+		var c *node
+		var key []byte
 		if due := last.next; due != nil && s.KeyIs(first, due.quoted) {
-			if last = due; due.node != nil {
-				r.place(s, due.node, due.key())
-			} else {
-				r.keep(due.key(), s.Value())
-			}
-			continue
-		}
-		key, escaped, ok := s.Key(first)
-		if !ok {
-			return
-		}
-		if escaped {
-			key = r.unescape(key)
-		}
-		c := n.child(key)
-		if c == nil && bytes.IndexByte(key, '.') > 0 {
-			c = lookup(n, key)
-		}
-		last = sh.learn(last, key, escaped, c)
-		if c == nil {
-			r.keep(key, s.Value())
+			c, key, last = due.node, due.key(), due
 		} else {
+			found, escaped, ok := s.Key(first)
+			if !ok {
+				return
+			}
+			if key = found; escaped {
+				key = r.unescape(key)
+			}
+			if c = n.child(key); c == nil && bytes.IndexByte(key, '.') > 0 {
+				c = lookup(n, key)
+			}
+			last = sh.learn(last, key, escaped, c)
+		}
+		switch {
+		case s.Null():
+			r.hasRoot = r.hasRoot || c != nil && c.split
+		case c == nil:
+			r.keep(key, s.Value())
+		default:
 			r.place(s, c, key)
 		}
 	}
