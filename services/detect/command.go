@@ -31,6 +31,9 @@ func Command(opts CommandOptions) *cobra.Command {
 		a.checkCommand(),
 		a.testCommand(),
 		a.listCommand(),
+		a.importCommand(),
+		a.regressCommand(),
+		a.equivCommand(),
 		a.explainCommand(),
 		a.backtestCommand(),
 	)
@@ -64,17 +67,18 @@ func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 		if a.Content == nil {
 			return nil, nil, errors.New("rules: no path given and no built-in rules")
 		}
-		return rule.LoadFS(a.Content, contentRoot(a.Content), "")
+		return rule.LoadFS(a.Content, contentRoot(a.Content), "", formats()...)
 	}
 	var rules []*rule.Rule
 	var problems []rule.Problem
+	var files []rule.File
 	for _, p := range paths {
 		info, err := os.Stat(p)
 		if err != nil {
 			return nil, nil, err
 		}
 		if info.IsDir() {
-			rs, ps, err := rule.LoadFS(os.DirFS(p), ".", filepath.ToSlash(filepath.Clean(p))+"/")
+			rs, ps, err := rule.LoadFS(os.DirFS(p), ".", filepath.ToSlash(filepath.Clean(p))+"/", formats()...)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -85,12 +89,10 @@ func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		r, ps := rule.Load(filepath.ToSlash(p), data)
-		if problems = append(problems, ps...); r != nil {
-			rules = append(rules, r)
-		}
+		files = append(files, rule.File{Name: filepath.ToSlash(p), Data: data})
 	}
-	return rules, problems, nil
+	rs, ps := rule.LoadFiles(files, formats()...)
+	return append(rules, rs...), append(problems, ps...), nil
 }
 
 // named finds rules by id among the built-in ones and those of files. An

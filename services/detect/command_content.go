@@ -76,7 +76,7 @@ func readRules(args []string) (map[string][]byte, string, error) {
 // verify checks and tests the files as `rules check` and `rules test` do, and
 // prints what is wrong.
 func (p *publisher) verify(w io.Writer, files map[string][]byte, prefix string) ([]*rule.Rule, error) {
-	rules, problems, err := rule.LoadFS(snapshot.FS(files), ".", prefix)
+	rules, problems, err := rule.LoadFS(snapshot.FS(files), ".", prefix, formats()...)
 	if err != nil {
 		return nil, err
 	}
@@ -95,12 +95,12 @@ func (p *publisher) verify(w io.Writer, files map[string][]byte, prefix string) 
 		}
 		fmt.Fprintln(w, x)
 	}
-	opts, err := p.testing(rules)
-	if err != nil {
-		return nil, err
-	}
 	for _, r := range rules {
-		for _, x := range ruletest.Run(r, opts) {
+		results, err := ruletest.Run(r)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range results {
 			if tests++; !x.OK {
 				failed++
 				fmt.Fprintf(w, "%s:%d: FAIL %s: %s: %s\n", x.File, x.Line, x.Rule, x.Test, x.Message)
@@ -301,7 +301,7 @@ func (p *publisher) rulesOf(ctx context.Context, store *snapshot.Store, m snapsh
 	if err != nil {
 		return nil, nil, err
 	}
-	rules, _, err := rule.LoadFS(snapshot.FS(files), ".", "")
+	rules, _, err := rule.LoadFS(snapshot.FS(files), ".", "", formats()...)
 	return rules, files, err
 }
 

@@ -64,7 +64,7 @@ func (p *publisher) compare(ctx context.Context, store *snapshot.Store, m snapsh
 	if err != nil {
 		return nil, err
 	}
-	after, _, err := rule.LoadFS(snapshot.FS(files), ".", "")
+	after, _, err := rule.LoadFS(snapshot.FS(files), ".", "", formats()...)
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func (s *Service) run(ctx context.Context, store *snapshot.Store, m snapshot.Man
 			return err
 		}
 		p = &pushed{manifest: m, files: snapshot.FS(files)}
-		rules, problems, err := rule.LoadFS(p.files, ".", p.prefix())
+		rules, problems, err := rule.LoadFS(p.files, ".", p.prefix(), formats()...)
 		if err != nil {
 			return err
 		}

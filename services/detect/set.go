@@ -11,6 +11,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/sigma"
 )
 
 // set is what loading the rules gave.
@@ -27,7 +28,7 @@ func loadSet(content fs.FS, dir string, more *pushed, before *set) (*set, error)
 	out := &set{}
 	byID := map[string]*rule.Rule{}
 	add := func(fsys fs.FS, root, prefix string) error {
-		rules, problems, err := rule.LoadFS(fsys, root, prefix)
+		rules, problems, err := rule.LoadFS(fsys, root, prefix, formats()...)
 		if err != nil {
 			return err
 		}
@@ -71,6 +72,9 @@ func loadSet(content fs.FS, dir string, more *pushed, before *set) (*set, error)
 	out.problems = append(out.problems, rule.Link(out.rules)...)
 	return out, nil
 }
+
+// formats lists the formats of rules beside the hub's own.
+func formats() []rule.Format { return []rule.Format{sigma.Format{}} }
 
 // contentRoot finds the folder of rules in embedded content.
 func contentRoot(content fs.FS) string {

@@ -21,16 +21,17 @@ type Audit struct {
 }
 
 var (
-	keyAudit  = []byte("audit")
-	keyID     = []byte("id")
-	keyTime   = []byte("time")
-	keySerial = []byte("serial")
-	keyNode   = []byte("node")
-	keyType   = []byte("type")
-	keyFirst  = []byte("FIRST")
-	keyArgv   = []byte("argv")
-	keyMsg    = []byte("msg")
-	keyArgc   = []byte("argc")
+	keyAudit   = []byte("audit")
+	keyID      = []byte("id")
+	keyTime    = []byte("time")
+	keySerial  = []byte("serial")
+	keyNode    = []byte("node")
+	keyType    = []byte("type")
+	keyFirst   = []byte("FIRST")
+	keyArgv    = []byte("argv")
+	keyRecords = []byte("records")
+	keyMsg     = []byte("msg")
+	keyArgc    = []byte("argc")
 )
 
 // maxLines bounds the lines of one event.
@@ -55,7 +56,24 @@ func (p *Audit) Parse(data []byte, f Fields) error {
 	if good == 0 {
 		return errAudit
 	}
+	p.records(f)
 	return nil
+}
+
+// records lists the types of the lines, with a space before and after each, as
+// audit.records: the record's own type is only that of the first.
+func (p *Audit) records(f Fields) {
+	if p.types < 2 {
+		return
+	}
+	out := p.scratch.open(256)
+	for i := range p.types {
+		out = append(append(out, ' '), p.seen[i].name...)
+	}
+	out = append(out, ' ')
+	f.Open(keyAudit, -1)
+	f.Set(keyRecords, p.scratch.keep(out))
+	f.Close()
 }
 
 // line reads one line; false if it is none of the audit subsystem.
@@ -168,7 +186,8 @@ func (p *Audit) fields(b []byte, f Fields, left *int, depth int, argument func(k
 	}
 }
 
-// arguments joins a0, a1[0], a1[1], a2 … of EXECVE.
+// arguments joins a0, a1[0], a1[1], a2 … of EXECVE, and gives the first whole
+// ones each by itself.
 func (p *Audit) arguments(b []byte, f Fields, left *int) {
 	var argv []byte
 	p.execve = true
@@ -181,6 +200,9 @@ func (p *Audit) arguments(b []byte, f Fields, left *int) {
 			return true
 		}
 		part := bytes.IndexByte(key, '[')
+		if part < 0 && len(key) == 2 && key[1] < '8' { // rules look at the first eight
+			f.Set(key, value)
+		}
 		if len(argv) > 0 && (part < 0 || string(key[part:]) == "[0]") {
 			argv = append(argv, ' ')
 		}

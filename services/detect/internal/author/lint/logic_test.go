@@ -80,7 +80,7 @@ func TestSound(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
 	said := 0
-	for range 1200 {
+	for range 4000 {
 		a, b := expression(r, 2), expression(r, 2)
 		if a == nil || b == nil {
 			continue
@@ -113,7 +113,7 @@ func TestSound(t *testing.T) {
 			}
 		}
 	}
-	if said < 15 {
+	if said < 50 {
 		t.Errorf("only %d conditions were judged", said)
 	}
 }

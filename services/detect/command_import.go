@@ -1,0 +1,165 @@
+package detect
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/sigma"
+)
+
+// importCommand is `rules import`: rules of other products as native ones.
+func (a *author) importCommand() *cobra.Command {
+	c := &cobra.Command{Use: "import", Short: "Turn rules of other formats into native ones"}
+	var out string
+	var check, all bool
+	s := &cobra.Command{
+		Use: "sigma PATH…", Short: "Import Sigma rules, correlations and filters", Args: cobra.MinimumNArgs(1), SilenceUsage: true,
+		Long: "Reads Sigma files (folders are searched for .yml and .yaml) as one set, tells what loads and what does not and why,\n" +
+			"and writes each rule as a native one to DIR/sigma/<id>.yml. Sigma files also load as they are from any folder of\n" +
+			"rules; importing is for those who want to change them.",
+		Example: "  vagus rules import sigma sigma/rules --check\n  vagus rules import sigma sigma/rules/windows --out rules\n  vagus rules import sigma sigma/rules --check --json | jq '.reports[] | select(.loaded | not)'",
+	}
+	s.Flags().StringVar(&out, "out", "", "folder to write native rules to")
+	s.Flags().BoolVar(&check, "check", false, "only report")
+	s.Flags().BoolVar(&all, "all", false, "list every document that does not load, not only the first of each reason")
+	s.RunE = func(c *cobra.Command, args []string) error {
+		if (out == "") == !check {
+			return errors.New("import sigma: give either --out DIR or --check")
+		}
+		files, err := readFiles(args)
+		if err != nil {
+			return err
+		}
+		return a.importSigma(c.OutOrStdout(), c.ErrOrStderr(), files, out, all)
+	}
+	c.AddCommand(s)
+	return c
+}
+
+// readFiles reads the YAML files of paths and folders.
+func readFiles(paths []string) ([]rule.File, error) {
+	var out []rule.File
+	for _, p := range paths {
+		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if ext := filepath.Ext(name); d.IsDir() || name != p && ext != ".yml" && ext != ".yaml" {
+				return nil
+			}
+			data, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			out = append(out, rule.File{Name: filepath.ToSlash(name), Data: data})
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// imported is what `rules import sigma --json` prints.
+type imported struct {
+	Documents int            `json:"documents"`
+	Loaded    int            `json:"loaded"`
+	Reasons   []reason       `json:"reasons"`
+	Reports   []sigma.Report `json:"reports"`
+	Warnings  []rule.Problem `json:"warnings"`
+	Written   int            `json:"written"`
+}
+
+type reason struct {
+	Reason  string `json:"reason"`
+	Count   int    `json:"count"`
+	Example string `json:"example"` // a file
+}
+
+func (a *author) importSigma(w, progress io.Writer, files []rule.File, out string, all bool) error {
+	bar := newCounter(progress, "reading rules", len(files))
+	res := sigma.LoadWith(files, bar.add)
+	bar.clear()
+	sum := imported{Reports: res.Reports, Documents: len(res.Reports), Reasons: reasons(res.Reports)}
+	for _, r := range res.Reports {
+		if r.Loaded {
+			sum.Loaded++
+		}
+	}
+	for _, p := range res.Problems {
+		if p.Warning {
+			sum.Warnings = append(sum.Warnings, p)
+		}
+	}
+	if out != "" {
+		for _, r := range res.Rules {
+			if err := writeNative(out, r); err != nil {
+				return err
+			}
+			sum.Written++
+		}
+	}
+	if a.json {
+		return a.print(w, sum)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range sum.Reasons {
+		fmt.Fprintf(tw, "%d\t%s\t%s\n", r.Count, r.Reason, r.Example)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if all {
+		for _, r := range res.Reports {
+			if !r.Loaded {
+				fmt.Fprintf(w, "%s: %s: %s\n", r.File, r.Title, r.Reason)
+			}
+		}
+	}
+	fmt.Fprintf(w, "%d of %d documents load, %d do not; %d warnings\n", sum.Loaded, sum.Documents, sum.Documents-sum.Loaded, len(sum.Warnings))
+	if out != "" {
+		fmt.Fprintf(w, "%d rules written to %s\n", sum.Written, filepath.Join(out, "sigma"))
+	}
+	return nil
+}
+
+// reasons counts why documents do not load, the most frequent first.
+func reasons(reports []sigma.Report) []reason {
+	out := []reason{}
+	for _, r := range reports {
+		if r.Loaded {
+			continue
+		}
+		i := slices.IndexFunc(out, func(x reason) bool { return x.Reason == r.Reason })
+		if i < 0 {
+			i = len(out)
+			out = append(out, reason{Reason: r.Reason, Example: r.File})
+		}
+		out[i].Count++
+	}
+	slices.SortStableFunc(out, func(a, b reason) int { return b.Count - a.Count })
+	return out
+}
+
+func writeNative(dir string, r *rule.Rule) error {
+	domain, slug, _ := strings.Cut(r.ID, ".")
+	path := filepath.Join(dir, domain, slug+".yml")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("write rule: %w", err)
+	}
+	if err := os.WriteFile(path, rule.Marshal(r), 0o644); err != nil {
+		return fmt.Errorf("write rule: %w", err)
+	}
+	return nil
+}
