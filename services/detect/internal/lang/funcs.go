@@ -48,6 +48,9 @@ func textFuncByName(name string) (textFunc, bool) {
 	return textFunc{}, false
 }
 
+// FunctionNames lists the functions of rules, without expr's own.
+func FunctionNames() []string { return functionNames() }
+
 // functionNames lists what rules may call besides the builtins that stay
 // enabled; it serves suggestions.
 func functionNames() []string {

@@ -108,6 +108,17 @@ func (r *reader) identity(f field, out *Rule) {
 // allFamilies is every family.
 const allFamilies = event.Families(1<<len(event.FamilyNames) - 1)
 
+// ClassFamilies are the families that events of a class may be in. A mapping may
+// put events of any class into the family ai, and what a host saw of the
+// network into host. Other combinations name a family.
+func ClassFamilies(c *event.Class) event.Families {
+	out := event.Families(1<<c.Family | 1<<event.FamilyAI)
+	if c.Family == event.FamilyNetwork {
+		out |= 1 << event.FamilyHost
+	}
+	return out
+}
+
 func (r *reader) source(f field) Source {
 	var s Source
 	if f.value == nil {
@@ -127,12 +138,7 @@ func (r *reader) source(f field) Source {
 			continue
 		}
 		s.Classes = append(s.Classes, c.UID)
-		// A mapping may put events of any class into the family ai, and what a
-		// host saw of the network into host. Other combinations name a family.
-		derived |= 1<<c.Family | 1<<event.FamilyAI
-		if c.Family == event.FamilyNetwork {
-			derived |= 1 << event.FamilyHost
-		}
+		derived |= ClassFamilies(c)
 	}
 	for _, item := range r.items(m["family"]) {
 		name := r.text(item, "family")

@@ -1,0 +1,69 @@
+package lsp
+
+import (
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/vagus-hub/vagus/services/detect/internal/author/lint"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+)
+
+var topKey = regexp.MustCompile(`(?m)^(id|when|correlate|alert|level|lane):`)
+
+// isRule reports whether a file looks like a rule: YAML of other kinds is left
+// alone.
+func (d *document) isRule() bool {
+	return len(topKey.FindAllString(d.text, 2)) > 1 && !strings.Contains(d.text, "\ndetection:")
+}
+
+// diagnose loads and checks the text of a document.
+func (s *Server) diagnose(d *document) []diagnostic {
+	out := []diagnostic{}
+	if !d.isRule() {
+		return out
+	}
+	r, problems := rule.Load(d.name, []byte(d.text))
+	if r != nil {
+		known := s.known()
+		problems = append(problems, rule.Link([]*rule.Rule{r}, known...)...)
+		problems = append(problems, lint.Check([]*rule.Rule{r}, lint.Options{Feeds: s.feeds(), Now: time.Now(), Source: func(string) []byte { return []byte(d.text) }})...)
+	}
+	for _, p := range problems {
+		x := diagnostic{Range: d.span(p.Line, p.Column), Severity: 1, Code: p.Code, Source: "vagus", Message: p.Message}
+		if p.Warning {
+			x.Severity = 2
+		}
+		if out = append(out, x); len(out) >= maxDiagnostics {
+			break
+		}
+	}
+	return out
+}
+
+// maxDiagnostics bounds what one file gets.
+const maxDiagnostics = 200
+
+var suggestion = regexp.MustCompile(`(?:did you mean |: write |superseded by )([A-Za-z0-9_.-]+[A-Za-z0-9_])`)
+
+// actions are the quick fixes of problems that know better.
+func actions(d *document, problems []diagnostic) []codeAction {
+	out := []codeAction{}
+	for _, p := range problems {
+		m := suggestion.FindStringSubmatch(p.Message)
+		if m == nil || p.Range.Start.Line != p.Range.End.Line {
+			continue
+		}
+		l := d.line(p.Range.Start.Line)
+		from, to := offset(l, p.Range.Start.Character), offset(l, p.Range.End.Character)
+		text := m[1]
+		if from < to && (l[from] == '"' || l[from] == '\'') {
+			text = l[from:from+1] + text + l[from:from+1]
+		}
+		out = append(out, codeAction{
+			Title: "Write " + m[1], Kind: "quickfix", Diagnostics: []diagnostic{p}, IsPreferred: true,
+			Edit: workspaceEdit{map[string][]textEdit{d.uri: {{p.Range, text}}}},
+		})
+	}
+	return out
+}
