@@ -95,12 +95,12 @@ func (p *publisher) verify(w io.Writer, files map[string][]byte, prefix string) 
 		}
 		fmt.Fprintln(w, x)
 	}
+	opts, err := p.testing(rules)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range rules {
-		results, err := ruletest.Run(r)
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range results {
+		for _, x := range ruletest.Run(r, opts) {
 			if tests++; !x.OK {
 				failed++
 				fmt.Fprintf(w, "%s:%d: FAIL %s: %s: %s\n", x.File, x.Line, x.Rule, x.Test, x.Message)

@@ -1,7 +1,9 @@
 package detect
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -183,5 +185,69 @@ func TestExplainEvent(t *testing.T) {
 		if out, err := command(t, CommandOptions{Content: os.DirFS("../..")}, dir, args...); err == nil {
 			t.Errorf("%s: no error: %s", name, out)
 		}
+	}
+}
+
+func TestCoverageAndUpdate(t *testing.T) {
+	dir := write(t, map[string]string{"web/wrong-test.yml": wrongTest})
+	for _, format := range []string{"text", "json", "github"} {
+		out, err := command(t, CommandOptions{}, dir, "test", dir, "--coverage", "--format", format)
+		if err == nil {
+			t.Error("the failing test is no error")
+		}
+		golden(t, "coverage."+format, out)
+	}
+	if out, err := command(t, CommandOptions{}, dir, "test", dir, "--update"); err != nil || !strings.Contains(out, "1 tests updated") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := command(t, CommandOptions{}, dir, "test", dir); err != nil || !strings.Contains(out, "0 failed") {
+		t.Errorf("after --update: %v\n%s", err, out)
+	}
+	if _, err := command(t, CommandOptions{Content: os.DirFS("../..")}, dir, "test", "--update"); err == nil {
+		t.Error("built-in rules are updated")
+	}
+}
+
+// A change of a file runs the check again; the end of the context ends it.
+func TestWatch(t *testing.T) {
+	dir := write(t, map[string]string{"web/refused-keys.yml": goodRule})
+	ctx, cancel := context.WithCancel(t.Context())
+	lines := make(chan string, 100)
+	r, w := io.Pipe()
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	await := func(want string) {
+		t.Helper()
+		for l := range lines {
+			if strings.Contains(l, want) {
+				return
+			}
+		}
+		t.Fatalf("%q is never said", want)
+	}
+	c := Command(CommandOptions{})
+	c.SetOut(w)
+	c.SetErr(io.Discard)
+	c.SetArgs([]string{"check", dir, "--watch"})
+	done := make(chan error, 1)
+	go func() {
+		err := c.ExecuteContext(ctx)
+		w.Close()
+		done <- err
+	}()
+	await("0 problems")
+	await("watching")
+	if err := os.WriteFile(filepath.Join(dir, "web", "refused-keys.yml"), []byte(strings.Replace(goodRule, "http_response.code in", "http_response.kode in", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	await("unknown field http_response.kode")
+	await("watching")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

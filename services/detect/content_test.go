@@ -49,10 +49,7 @@ func TestShippedRules(t *testing.T) {
 		if len(r.Tags) == 0 {
 			t.Errorf("%s: has no tags", r.ID)
 		}
-		results, err := ruletest.Run(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		results := ruletest.Run(r, ruletest.Options{Rules: rules})
 		for _, res := range results {
 			if !res.OK {
 				t.Errorf("%s:%d: %s: %s", res.File, res.Line, res.Test, res.Message)

@@ -86,19 +86,40 @@ type Exception struct {
 
 // Test is an inline test.
 type Test struct {
-	Name     string
-	Line     int
-	Events   []TestEvent
+	Name         string
+	Line, Column int
+	Events       []TestEvent
+	// Alerts is how many alerts there are at the end: raised and not retracted.
 	Alerts   int
 	Entities []string // nil: not checked
+	Expect   Expect
+}
+
+// Expect is what else is expected of the alerts; what is nil is not checked.
+type Expect struct {
+	Titles    []string
+	Level     string            // of every alert
+	Count     []int             // events of each alert, in order of time
+	Fields    map[string]string // what every alert shows, by path
+	Amended   *int              // alerts that were amended
+	Retracted *int              // alerts that were raised and taken back
 }
 
 // TestEvent is one or several events of a test.
 type TestEvent struct {
-	After  time.Duration // since the one before
-	Repeat int           // at least 1
+	After time.Duration // since the one before
+	// At is when it happens, since the start of the test; nil: see After. It
+	// may be earlier than that of the events before: then the event is late.
+	At     *time.Duration
+	Repeat int // at least 1
 	Family event.Family
 	Fields []TestField
+	// Records are raw records instead of an event: written out, or in a file
+	// that is named relative to the rule's own, or <source>/testdata/<file> of
+	// the built-in sources. Mapping is the source they are mapped as. Fields
+	// are set on top.
+	Raw, Samples, Mapping string
+	Line, Column          int
 }
 
 // TestField sets a column. In texts, {n} stands for the number of the repeat,

@@ -18,14 +18,12 @@ func (r *reader) tests(f field, rule *Rule) []Test {
 	for _, item := range r.items(f) {
 		m := r.mapping(item.value, "test", "name!", "events!", "expect!")
 		t := Test{Name: r.text(m["name"], "test name")}
-		t.Line, _ = position(item.value)
+		t.Line, t.Column = position(item.value)
 		for _, e := range r.items(m["events"]) {
 			t.Events = append(t.Events, r.testEvent(e, rule))
 		}
 		if x := m["expect"]; x.value != nil {
-			em := r.mapping(x.value, "expect", "alerts!", "entity")
-			t.Alerts = r.integer(em["alerts"], "alerts")
-			t.Entities = r.texts(em["entity"], "entity")
+			r.expect(x, &t)
 		}
 		out = append(out, t)
 	}
@@ -35,10 +33,12 @@ func (r *reader) tests(f field, rule *Rule) []Test {
 func (r *reader) testEvent(f field, rule *Rule) TestEvent {
 	order, m := r.pairs(f.value, "event")
 	rule = r.testStep(m["step"], rule)
+	recorded := m["raw"].value != nil || m["samples"].value != nil
 	e := TestEvent{Repeat: 1, Family: event.Family(bits.TrailingZeros16(uint16(rule.Source.Families)))}
 	if len(rule.Source.Classes) == 1 && rule.Source.Families.Has(classFamily(rule.Source.Classes[0])) {
 		e.Family = classFamily(rule.Source.Classes[0])
 	}
+	e.Line, e.Column = position(f.value)
 	class := uint32(0)
 	if len(rule.Source.Classes) > 0 {
 		class = rule.Source.Classes[0]
@@ -48,6 +48,8 @@ func (r *reader) testEvent(f field, rule *Rule) TestEvent {
 		switch key {
 		case "after":
 			e.After = r.duration(v, "after")
+		case "at":
+			e.At = r.offset(v)
 		case "repeat":
 			if e.Repeat = r.integer(v, "repeat"); e.Repeat < 1 || e.Repeat > maxRepeat {
 				r.error(v.value, "repeat must be between 1 and %d", maxRepeat)
@@ -72,12 +74,22 @@ func (r *reader) testEvent(f field, rule *Rule) TestEvent {
 			}
 		}
 	}
+	if recorded {
+		r.records(&e, m, rule)
+	}
 	for _, key := range order {
 		switch key {
-		case "after", "repeat", "family", "class", "step":
+		case "after", "at", "repeat", "family", "class", "step", "raw", "samples":
+		case "source":
+			if !recorded {
+				r.testField(&e, key, m[key])
+			}
 		default:
 			r.testField(&e, key, m[key])
 		}
+	}
+	if recorded {
+		return e
 	}
 	have := func(id event.ColumnID) bool {
 		for _, x := range e.Fields {
@@ -135,11 +147,11 @@ func (r *reader) testField(e *TestEvent, path string, f field) {
 				r.testField(e, path+"."+k, m[k])
 			}
 		default:
-			r.error(f.key, "unknown field %s%s", path, lang.DidYouMean(path, append(fieldNames(), "after", "repeat", "class", "family", "step")))
+			r.error(f.key, "unknown field %s%s", path, lang.DidYouMean(path, append(fieldNames(), "after", "at", "repeat", "class", "family", "step", "raw", "samples")))
 		}
 		return
 	}
-	if !col.Families.Has(e.Family) {
+	if e.Mapping == "" && !col.Families.Has(e.Family) {
 		r.error(f.key, "field %s does not occur in the family %s", path, e.Family)
 		return
 	}

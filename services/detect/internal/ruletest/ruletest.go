@@ -3,21 +3,26 @@
 package ruletest
 
 import (
-	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"net/netip"
-	"slices"
-	"strings"
-	"time"
 
-	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
 	"github.com/vagus-hub/vagus/services/detect/internal/match"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/internal/block"
 )
+
+// Options is what tests may need beyond the rule.
+type Options struct {
+	// Rules are the others of the set, which a correlation may name.
+	Rules []*rule.Rule
+	// Normalize maps records of a source, for tests with raw records; see
+	// detect.CommandOptions. Nil: such tests fail with a hint.
+	Normalize func(source string, data []byte, received int64, emit func(payload []byte) error) error
+	// Read reads a file of samples that the rule in a file names.
+	Read func(ruleFile, name string) ([]byte, error)
+}
 
 // Result is the outcome of one test.
 type Result struct {
@@ -29,146 +34,136 @@ type Result struct {
 	OK      bool     `json:"ok"`
 	Message string   `json:"message,omitempty"`
 	Alerts  []string `json:"alerts,omitempty"` // titles
+	// Actual is what the events led to.
+	Actual Outcome `json:"-"`
 }
 
-// start is when the first event of a test happens.
-var start = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC).UnixMilli()
+// Outcome is the state of the rule's alerts after a test's events.
+type Outcome struct {
+	// Alerts are those that were raised and not taken back, in the order in
+	// which they were raised, as they are at the end.
+	Alerts []finding.Alert
+	// Raised has the same and those that were taken back, as they were raised.
+	Raised             []finding.Alert
+	Amended, Retracted int
+}
 
 // Run runs the tests of a rule.
-func Run(r *rule.Rule) ([]Result, error) {
+func Run(r *rule.Rule, opts Options) []Result {
 	out := make([]Result, 0, len(r.Tests))
 	for i := range r.Tests {
 		t := &r.Tests[i]
-		alerts, err := Alerts(r, t.Events)
+		res := Result{Rule: r.ID, Test: t.Name, File: r.File, Line: t.Line, Column: t.Column}
+		got, err := Play(r, t.Events, opts)
 		if err != nil {
-			return nil, fmt.Errorf("test %s of rule %s: %w", t.Name, r.ID, err)
+			res.Message = err.Error()
+			out = append(out, res)
+			continue
 		}
-		out = append(out, check(r, t, alerts))
-	}
-	return out, nil
-}
-
-func check(r *rule.Rule, t *rule.Test, alerts []finding.Alert) Result {
-	res := Result{Rule: r.ID, Test: t.Name, File: r.File, Line: t.Line, OK: true}
-	var entities []string
-	for _, a := range alerts {
-		res.Alerts = append(res.Alerts, a.Title)
-		entities = append(entities, a.Entity.Value)
-	}
-	if len(alerts) != t.Alerts {
-		res.OK = false
-		res.Message = fmt.Sprintf("expected %d alerts, got %d", t.Alerts, len(alerts))
-		if len(alerts) > 0 {
-			res.Message += ": " + strings.Join(res.Alerts, "; ")
+		res.Actual = got
+		for _, a := range got.Alerts {
+			res.Alerts = append(res.Alerts, a.Title)
 		}
-		return res
+		res.Message = compare(t, got)
+		res.OK = res.Message == ""
+		out = append(out, res)
 	}
-	want := slices.Sorted(slices.Values(t.Entities))
-	slices.Sort(entities)
-	if t.Entities != nil && !slices.Equal(want, entities) {
-		res.OK = false
-		res.Message = fmt.Sprintf("expected entity %s, got %s", strings.Join(want, ", "), strings.Join(entities, ", "))
-	}
-	return res
+	return out
 }
 
 // Alerts returns the alerts that the events raise.
 func Alerts(r *rule.Rule, events []rule.TestEvent) ([]finding.Alert, error) {
-	m := match.New(rule.Matched([]*rule.Rule{r}))
-	feeds := rule.NewFeeds([]*rule.Rule{r})
-	c := correlate.New([]*rule.Rule{r}, slog.New(slog.DiscardHandler))
-	var alerts []finding.Alert
-	err := Blocks(events, func(b *block.Block) {
+	got, err := Play(r, events, Options{})
+	return got.Raised, err
+}
+
+// Play lets events happen and returns what the rule makes of them.
+func Play(r *rule.Rule, events []rule.TestEvent, opts Options) (Outcome, error) {
+	rules := together(r, opts.Rules)
+	m := match.New(rule.Matched(rules))
+	feeds := rule.NewFeeds(rules)
+	c := correlate.New(rules, slog.New(slog.DiscardHandler))
+	s := states{rule: r.ID, at: map[string]int{}}
+	err := blocks(r.File, events, opts, func(b *block.Block) {
 		m.Match(b, func(r *rule.Rule, row int) {
 			for _, f := range feeds.Of(r) {
 				sig := match.Signal(&f, b, row)
-				c.Add(&sig, func(a finding.Alert) {
-					if a.Status == finding.Raised {
-						alerts = append(alerts, a)
-					}
-				})
+				c.Add(&sig, s.take)
 			}
 		})
 	})
-	return alerts, err
+	return s.outcome(), err
 }
 
-// Blocks turns test events into blocks, in order; a new block begins where the
-// family changes.
-func Blocks(events []rule.TestEvent, use func(*block.Block)) error {
-	var b *block.Builder
-	now, n := start, 0
-	var decoded block.Block
-	flush := func() error {
-		if b == nil || b.Rows() == 0 {
-			return nil
-		}
-		payload := b.AppendTo(nil, block.Header{Kind: block.KindEvents, Source: "test", Received: now})
-		if err := block.Decode(payload, &decoded); err != nil {
-			return err
-		}
-		use(&decoded)
-		return nil
+// together is a rule with the rules that it correlates, at whatever distance.
+func together(r *rule.Rule, others []*rule.Rule) []*rule.Rule {
+	byID := map[string]*rule.Rule{}
+	for _, o := range others {
+		byID[o.ID] = o
 	}
-	for _, e := range events {
-		if b == nil || b.Family() != e.Family {
-			if err := flush(); err != nil {
-				return err
-			}
-			b = block.NewBuilder(e.Family)
+	byID[r.ID] = r
+	var out []*rule.Rule
+	seen := map[string]bool{}
+	var add func(r *rule.Rule)
+	add = func(r *rule.Rule) {
+		if r == nil || seen[r.ID] {
+			return
 		}
-		for i := 1; i <= e.Repeat; i++ {
-			now += e.After.Milliseconds()
-			n++
-			var uid [16]byte
-			binary.BigEndian.PutUint64(uid[8:], uint64(n))
-			b.SetUUID(event.EventUID, uid)
-			b.SetInt(event.Time, now)
-			b.SetInt(event.ReceivedAt, now)
-			for _, f := range e.Fields {
-				if err := set(b, f, i); err != nil {
-					return err
-				}
+		seen[r.ID] = true
+		out = append(out, r)
+		if r.Correlate != nil {
+			for _, s := range r.Correlate.Steps {
+				add(byID[s.ID])
 			}
-			b.EndRow()
 		}
 	}
-	return flush()
+	add(r)
+	return out
 }
 
-func set(b *block.Builder, f rule.TestField, n int) error {
-	id := f.Column.ID
-	switch v := f.Value.(type) {
-	case string:
-		v = rule.Repeat(v, n)
-		switch f.Column.Kind {
-		case event.KindIP:
-			addr, err := netip.ParseAddr(v)
-			if err != nil {
-				return fmt.Errorf("field %s: %w", f.Column.Path, err)
-			}
-			b.SetIP(id, addr)
-		case event.KindUUID:
-			return fmt.Errorf("field %s is set by the test itself", f.Column.Path)
-		default:
-			b.SetString(id, v)
-		}
-	case int64:
-		b.SetInt(id, v)
-	case float64:
-		b.SetFloat(id, v)
-	case bool:
-		if v {
-			b.SetInt(id, 1)
-		}
-	case []string:
-		for _, s := range v {
-			b.AppendKeyword(id, []byte(rule.Repeat(s, n)))
-		}
-	case map[string]float64:
-		for k, x := range v {
-			b.AppendScore(id, k, x)
-		}
+// states follows what becomes of a rule's alerts.
+type states struct {
+	rule    string
+	raised  []finding.Alert
+	now     []finding.Alert // by the same index
+	at      map[string]int  // by uid
+	amended map[int]bool
+}
+
+func (s *states) take(a finding.Alert) {
+	if a.Rule != s.rule {
+		return
 	}
-	return nil
+	i, known := s.at[a.UID]
+	if !known {
+		i = len(s.now)
+		s.at[a.UID] = i
+		s.raised, s.now = append(s.raised, a), append(s.now, a)
+	}
+	s.now[i] = a
+	if a.Status == finding.Amended {
+		if s.amended == nil {
+			s.amended = map[int]bool{}
+		}
+		s.amended[i] = true
+	}
+}
+
+func (s *states) outcome() Outcome {
+	out := Outcome{Raised: s.raised, Amended: len(s.amended)}
+	for _, a := range s.now {
+		if a.Status == finding.Retracted {
+			out.Retracted++
+			continue
+		}
+		out.Alerts = append(out.Alerts, a)
+	}
+	return out
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, what)
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -1,4 +1,4 @@
-package sample
+package sample_test
 
 import (
 	"strings"
@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/author/sample"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/detect/internal/ruletest"
 	"github.com/vagus-hub/vagus/services/internal/block"
@@ -33,7 +34,7 @@ func TestFromJSON(t *testing.T) {
 		"lists":      {`[{"metadata.labels": ["a", "b"]}]`, event.FamilyAI, map[string]any{"metadata.labels": []string{"a", "b"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			events, err := FromJSON([]byte(tc.json))
+			events, err := sample.FromJSON([]byte(tc.json))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,7 +42,7 @@ func TestFromJSON(t *testing.T) {
 				t.Errorf("family %s\n%s", events[0].Family, diff)
 			}
 			if err := ruletest.Blocks(events, func(b *block.Block) {
-				if diff := cmp.Diff(tc.want["src_endpoint.ip"], fields(FromBlock(b, 0))["src_endpoint.ip"]); diff != "" {
+				if diff := cmp.Diff(tc.want["src_endpoint.ip"], fields(sample.FromBlock(b, 0))["src_endpoint.ip"]); diff != "" {
 					t.Error(diff)
 				}
 			}); err != nil {
@@ -62,7 +63,7 @@ func TestFromJSONProblems(t *testing.T) {
 		"deep":    {strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40), "nested too deeply"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := FromJSON([]byte(tc.json)); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := sample.FromJSON([]byte(tc.json)); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want …%s…", err, tc.want)
 			}
 		})
@@ -73,7 +74,7 @@ func FuzzFromJSON(f *testing.F) {
 	f.Add([]byte(`{"class": "http_activity", "src_endpoint.ip": "192.0.2.1", "scores": {"a": 1}}`))
 	f.Add([]byte(`[{"time": "2026-11-23T00:00:00Z"}, {"unmapped": {"a": [1]}}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		events, err := FromJSON(data)
+		events, err := sample.FromJSON(data)
 		if err != nil {
 			return
 		}

@@ -78,6 +78,9 @@ func Rule(r *rule.Rule, b *block.Block, row int) (*Trace, error) {
 	return t, nil
 }
 
+// Routed reports whether a rule with the source reads the row at all.
+func Routed(s rule.Source, b *block.Block, row int) bool { return unrouted(s, b, row) == "" }
+
 func unrouted(s rule.Source, b *block.Block, row int) string {
 	family := event.Family(b.Header.Family)
 	if !s.Families.Has(family) {
