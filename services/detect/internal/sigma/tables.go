@@ -3,6 +3,8 @@ package sigma
 import (
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,7 +30,8 @@ type origin struct {
 	Show     []string          `yaml:"show"`
 	Use      []string          `yaml:"use"`
 	Absent   []string          `yaml:"absent"`
-	Under    string            `yaml:"under"`  // before the names of fields that stand under unmapped
+	Under    []string          `yaml:"under"` // before the names of fields that stand under unmapped; they may begin in either case
+	folded   map[string]target // Fields by name in lower case
 	Log      string            `yaml:"log"`    // Windows: the channel
 	Fields   map[string]target `yaml:"fields"` // Sigma's name → columns
 	families event.Families    // of Class and Family
@@ -147,7 +150,12 @@ func (o *origin) resolve(groups map[string]map[string]target) error {
 			}
 		}
 	}
-	o.Fields = fields
+	o.Fields, o.folded = fields, make(map[string]target, len(fields))
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if low := strings.ToLower(name); o.folded[low] == nil {
+			o.folded[low] = fields[name]
+		}
+	}
 	if o.Log != "" {
 		when := "ieq(metadata.log_name, " + quote(o.Log) + ")"
 		if o.When != "" {
@@ -210,10 +218,29 @@ func (o *origin) places(field string) target {
 	if t, ok := o.Fields[field]; ok {
 		return t
 	}
-	for name, t := range o.Fields {
-		if strings.EqualFold(name, field) {
-			return t
+	if t, ok := o.folded[strings.ToLower(field)]; ok {
+		return t
+	}
+	if len(o.Under) == 0 {
+		return target{{Path: unmapped(field)}}
+	}
+	var out target
+	for _, name := range distinct([]string{field, swapFirst(field)}) {
+		for _, under := range o.Under {
+			out = append(out, place{Path: unmapped(under + name)})
 		}
 	}
-	return target{{Path: unmapped(o.Under + field)}}
+	return out
+}
+
+// swapFirst writes the first letter of every part of a name in the other case:
+// some exports of a log write resultType, others ResultType.
+func swapFirst(name string) string {
+	parts := strings.Split(name, ".")
+	for i, p := range parts {
+		if p != "" && (p[0]|0x20 >= 'a' && p[0]|0x20 <= 'z') {
+			parts[i] = string(p[0]^0x20) + p[1:]
+		}
+	}
+	return strings.Join(parts, ".")
 }
