@@ -7,6 +7,9 @@ type Clause struct {
 	Witness
 	Node  *Node
 	Exact bool
+	// Refused turns it round: no event for which Node holds, holds one of the
+	// literals, and Cost is the share of events that hold none.
+	Refused bool
 }
 
 // maxTerms bounds the alternatives that an expression is split into.
@@ -43,6 +46,14 @@ func (n *Node) split(op Op) []*Node {
 
 // ClauseOf returns what literals say of a part; false if there are none.
 func ClauseOf(n *Node) (Clause, bool) {
+	if n.Neg {
+		positive := *n
+		positive.Neg = false
+		if w, ok := witness(&positive); ok && positive.exact() {
+			w.Cost = 1 - min(w.Cost, 0.95)
+			return Clause{Witness: w, Node: n, Exact: true, Refused: true}, true
+		}
+	}
 	w, ok := witness(n)
 	if !ok {
 		return Clause{}, false

@@ -283,7 +283,7 @@ func patternLits(re *syntax.Regexp) ([]string, float64) {
 	switch re.Op {
 	case syntax.OpLiteral:
 		s := safeLiteral(re)
-		if len(s) < 2 {
+		if len(s) == 0 || len(s) == 1 && (plain(s[0]) || s[0] == '"' || s[0] == '\'' || s[0] == '=' || s[0] == ',') {
 			return nil, 1
 		}
 		return []string{s}, Literal{Kind: LitContains, Text: s}.cost()

@@ -20,6 +20,7 @@ type scope struct {
 	cols   []*block.Column // by slot
 	folds  []folded        // by slot
 	stamp  uint64          // differs for every row of every block
+	opened uint64          // blocks so far
 
 	machine lang.Machine
 	env     map[string]any
@@ -34,6 +35,7 @@ type folded struct {
 // open starts on a block, whose columns of the virtual fields must be filled.
 func (s *scope) open(b *block.Block) {
 	s.block = b
+	s.opened++
 	if n := s.fields.count(); len(s.cols) < n {
 		s.cols, s.folds = make([]*block.Column, n), make([]folded, n)
 	}
@@ -108,11 +110,52 @@ func (x *fields) compile(n *lang.Node) predicate {
 			return false
 		}
 	}
-	p := x.compileAtom(n)
+	p := x.shared(n)
 	if n.Neg {
 		return func(s *scope) bool { return !p(s) }
 	}
 	return p
+}
+
+// dear is from what price on the result of an atom is kept for other rules that
+// have the same atom, and for following rows with the same value.
+const dear = 20
+
+// verdict is what an expensive atom said last.
+type verdict struct {
+	about uint64 // the value: see scope.identity
+	holds bool
+}
+
+// shared compiles an atom without its negation. Expensive ones exist once,
+// however many rules have them.
+func (x *fields) shared(n *lang.Node) predicate {
+	if price(n) < dear || n.View == lang.Anywhere || n.Op == lang.FieldEq {
+		return x.compileAtom(n)
+	}
+	positive := *n
+	positive.Neg = false
+	key := positive.String()
+	if p := x.atoms[key]; p != nil {
+		return p
+	}
+	p, col, last := x.compileAtom(n), x.slot(n.Field), verdict{}
+	x.atoms[key] = func(s *scope) bool {
+		if about := s.identity(col); about != last.about {
+			last = verdict{about, p(s)}
+		}
+		return last.holds
+	}
+	return x.atoms[key]
+}
+
+// identity is a number that only rows of the same block with the same value of
+// a field share.
+func (s *scope) identity(col slot) uint64 {
+	if c := s.cols[col]; c != nil && c.Kind() == event.KindKeyword {
+		return s.opened<<32 | uint64(c.Keys()[s.row])
+	}
+	return s.opened<<32 | 1<<31 | uint64(s.row)
 }
 
 // price orders predicates by what they cost.
@@ -172,7 +215,8 @@ func (x *fields) compileAtom(n *lang.Node) predicate {
 		return func(s *scope) bool { return test(s.fold(col)) }
 	}
 	if n.Op == lang.Match {
-		return compileMatch(n, col, test)
+		p := newPattern(n)
+		return func(s *scope) bool { return p.match(s, col) }
 	}
 	return func(s *scope) bool { return test(s.text(col)) }
 }
@@ -199,12 +243,6 @@ func (x *fields) compileAnywhere(n *lang.Node) predicate {
 		return func(s *scope) bool { return s.anyText(values, false, func(string) bool { return true }) }
 	}
 	test := compileText(n)
-	if n.Op == lang.Match {
-		if guards := guardsOf(n); len(guards) > 0 {
-			exact := test
-			test = func(v string) bool { return guarded(lang.Fold(v), guards) && exact(v) }
-		}
-	}
 	return func(s *scope) bool { return s.anyText(values, n.Fold, test) }
 }
 
@@ -249,6 +287,14 @@ func relation(op lang.Op) func(x, v string) bool {
 	return func(x, v string) bool { return x == v }
 }
 
+// manyLits is from how many texts on one pass over the value is cheaper than one
+// search each.
+const manyLits = 16
+
+var litKind = map[lang.Op]lang.LitKind{lang.Eq: lang.LitEq, lang.Contains: lang.LitContains, lang.Prefix: lang.LitPrefix, lang.Suffix: lang.LitSuffix}
+
+func neverSeen([]byte) float64 { return 0 }
+
 // compileText returns the test of one value, folded if the atom is.
 func compileText(n *lang.Node) func(v string) bool {
 	lits := n.Lits
@@ -261,7 +307,7 @@ func compileText(n *lang.Node) func(v string) bool {
 	}
 	switch n.Op {
 	case lang.Match:
-		return n.Re.MatchString
+		return newPattern(n).matchText
 	case lang.Wildcard:
 		patterns := make([]lang.Pattern, len(lits))
 		for i, l := range lits {
@@ -270,6 +316,14 @@ func compileText(n *lang.Node) func(v string) bool {
 		return func(v string) bool {
 			return slices.ContainsFunc(patterns, func(p lang.Pattern) bool { return p.Match(v) })
 		}
+	}
+	if len(lits) >= manyLits {
+		all := make([]literal, len(lits))
+		for i, l := range lits {
+			all[i] = literal{kind: litKind[n.Op], text: []byte(l)}
+		}
+		t := newTextIndex(all, neverSeen)
+		return func(v string) bool { return t.any(v) }
 	}
 	rel := relation(n.Op)
 	if len(lits) == 1 {
@@ -284,50 +338,6 @@ func compileText(n *lang.Node) func(v string) bool {
 		}
 		return false
 	}
-}
-
-// maxGuard bounds the texts of a guard: more of them cost what they save.
-const maxGuard = 24
-
-// compileMatch runs the pattern only if the texts that it needs are there:
-// Go's regexp costs microseconds, most of all without case.
-func compileMatch(n *lang.Node, col slot, test func(string) bool) predicate {
-	guards := guardsOf(n)
-	if len(guards) == 0 {
-		return func(s *scope) bool { return test(s.text(col)) }
-	}
-	return func(s *scope) bool { return guarded(s.fold(col), guards) && test(s.text(col)) }
-}
-
-func guardsOf(n *lang.Node) [][]string {
-	var guards [][]string
-	for _, g := range n.Guards() {
-		if len(g) <= maxGuard {
-			guards = append(guards, g)
-		}
-	}
-	return guards
-}
-
-// guarded says that a folded text holds one text of each set.
-func guarded(v string, guards [][]string) bool {
-	for _, set := range guards {
-		if !containsAny(v, set) {
-			return false
-		}
-	}
-	return true
-}
-
-// containsAny looks for one text after the other: the vector search of package
-// strings beats a single pass for all of them by far, also for forty texts.
-func containsAny(v string, texts []string) bool {
-	for _, t := range texts {
-		if strings.Contains(v, t) {
-			return true
-		}
-	}
-	return false
 }
 
 func compileNum(n *lang.Node, col slot) predicate {

@@ -18,6 +18,7 @@ type slot int
 // once a block, for the rows that a rule wants them in.
 type fields struct {
 	ids     map[lang.Field]slot
+	atoms   map[string]predicate // expensive ones, by what they say
 	virtual []virtual
 	keys    map[string]int // of unmapped → place in virtual
 	list    int            // place of the values of unmapped, -1 if no rule reads them
@@ -43,7 +44,7 @@ var textColumns = func() []event.ColumnID {
 }()
 
 func newFields() *fields {
-	return &fields{ids: map[lang.Field]slot{}, keys: map[string]int{}, list: -1}
+	return &fields{ids: map[lang.Field]slot{}, atoms: map[string]predicate{}, keys: map[string]int{}, list: -1}
 }
 
 func (x *fields) count() int { return event.NumColumns + len(x.virtual) }
@@ -93,6 +94,14 @@ func (x *fields) slot(f lang.Field) slot {
 		}
 	}
 	return id
+}
+
+// field is what a slot holds.
+func (x *fields) field(s slot) lang.Field {
+	if s < event.NumColumns {
+		return lang.Field{Col: event.ColumnID(s)}
+	}
+	return x.virtual[s-event.NumColumns].field
 }
 
 // values is the slot of the values of unmapped.

@@ -27,6 +27,7 @@ type Matcher struct {
 	scope  scope
 	router router
 	fields *fields
+	sample *Sample
 	index  *index
 	seen   []uint64 // by unit: the row stamp it was last evaluated for
 	done   []uint64 // by rule: the row stamp it last matched
@@ -60,10 +61,11 @@ const narrowSize = 1 << 12
 // New compiles rules; disabled ones are left out.
 func New(rules []*rule.Rule) *Matcher { return NewLearned(rules, nil) }
 
-// NewLearned is New with what an earlier matcher has learned of the events. It
-// decides which witnesses are taken, never what matches.
+// NewLearned is New with what earlier matchers have learned of the events, from
+// which the matcher goes on learning. It decides which witnesses are taken,
+// never what matches. With nil nothing is learned.
 func NewLearned(rules []*rule.Rule, sample *Sample) *Matcher {
-	m := &Matcher{fields: newFields(), narrow: make([]narrowed, narrowSize)}
+	m := &Matcher{fields: newFields(), sample: sample, narrow: make([]narrowed, narrowSize)}
 	m.scope.fields = m.fields
 	p := planner{fields: m.fields, sample: sample}
 	for _, r := range rules {
@@ -114,6 +116,9 @@ func (m *Matcher) Match(b *block.Block, emit func(r *rule.Rule, row int)) {
 	m.fields.fill(b, &m.router)
 	m.scope.open(b)
 	m.prepare(b)
+	if m.sample != nil {
+		m.sample.learn(b, m)
+	}
 	for row, place := range m.router.rows {
 		route := m.router.local[place]
 		if !m.hits[row] && len(route.always) == 0 {
@@ -204,7 +209,7 @@ func (m *Matcher) try(id int32) {
 	m.seen[id] = m.scope.stamp
 	m.index.stats.Tried++
 	u := &m.units[id]
-	if len(u.where) > 0 && !m.second(u.where, id) || m.done[u.rule] == m.scope.stamp {
+	if len(u.where) > 0 && m.second(u.where, id) == u.refuse || m.done[u.rule] == m.scope.stamp {
 		return
 	}
 	m.index.stats.Candidates++

@@ -38,6 +38,7 @@ type route struct {
 	some   bool    // there is a unit
 	always []int32 // units without a witness
 	slots  []bool  // fields with literals of the units
+	learn  []slot  // fields to learn about
 	wants  []bool  // virtual fields that the units read
 	keys   bool    // one of these is in unmapped
 	list   bool    // … and is the list of its values
@@ -80,6 +81,7 @@ func (r *router) resolve(k routeKey) *route {
 	}
 	k.source, k.code = strings.Clone(k.source), strings.Clone(k.code)
 	out := &route{key: k, id: uint32(len(r.memo)), units: newBitset(len(r.units)), slots: make([]bool, r.fields.count()), wants: make([]bool, len(r.fields.virtual))}
+	learn := make([]bool, r.fields.count())
 	for i := range r.units {
 		u := &r.units[i]
 		if !u.need.fits(&k) {
@@ -92,6 +94,12 @@ func (r *router) resolve(k routeKey) *route {
 		}
 		for _, s := range u.slots {
 			out.slots[s] = true
+		}
+		for _, s := range u.learn {
+			if !learn[s] {
+				learn[s] = true
+				out.learn = append(out.learn, s)
+			}
 		}
 		for _, v := range u.reads {
 			out.wants[v] = true

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 )
@@ -224,6 +225,12 @@ func (t *textIndex) scan(v []byte) []int32 {
 	}
 	slices.Sort(t.found)
 	return t.found
+}
+
+// any reports whether a value holds one of the literals, which are compared as
+// they are.
+func (t *textIndex) any(v string) bool {
+	return len(t.scan(unsafe.Slice(unsafe.StringData(v), len(v)))) > 0
 }
 
 // contained slides over the value; a gram that a literal is keyed by is rare.

@@ -16,8 +16,10 @@ type unit struct {
 	need   need
 	first  []lang.Literal // empty: every event of the routing is a candidate
 	second []lang.Literal // may be empty
+	refuse bool           // the second witness is that none of its literals holds
 	where  []slot         // of the second literals
 	slots  []slot         // of all literals
+	learn  []slot         // of all literals that might have been taken instead
 	reads  []int          // virtual fields that the rule reads
 	rest   evaluator      // zero: nothing is left to evaluate
 }
@@ -93,19 +95,28 @@ func (p *planner) unit(id int32, r *rule.Rule, parts []*lang.Node) unit {
 			clauses = append(clauses, c)
 		}
 	}
+	for _, c := range clauses {
+		for _, l := range c.Literals {
+			if s := p.fields.slot(l.Field); l.View != lang.Anywhere && !slices.Contains(u.learn, s) {
+				u.learn = append(u.learn, s)
+			}
+		}
+	}
 	shares := p.sample.shares(&u.need, clauses)
 	done := map[*lang.Node]bool{}
-	if i := rarest(shares, clauses, func(lang.Clause) bool { return true }); i >= 0 {
-		u.first = clauses[i].Literals
-		done[clauses[i].Node] = clauses[i].Exact
-		first := clauses[i]
-		if j := rarest(shares, clauses, func(c lang.Clause) bool { return c.Node != first.Node && second(c) }); j >= 0 && shares[j] < maxSecond {
-			u.second = clauses[j].Literals
-			done[clauses[j].Node] = clauses[j].Exact
-			for _, l := range u.second {
-				if s := p.fields.slot(l.Field); !slices.Contains(u.where, s) {
-					u.where = append(u.where, s)
-				}
+	first := -1
+	if first = rarest(shares, clauses, func(c lang.Clause) bool { return !c.Refused }); first >= 0 {
+		u.first = clauses[first].Literals
+		done[clauses[first].Node] = clauses[first].Exact
+	}
+	if j := rarest(shares, clauses, func(c lang.Clause) bool {
+		return (first < 0 || c.Node != clauses[first].Node) && second(c)
+	}); j >= 0 && shares[j] < maxSecond {
+		u.second, u.refuse = clauses[j].Literals, clauses[j].Refused
+		done[clauses[j].Node] = clauses[j].Exact
+		for _, l := range u.second {
+			if s := p.fields.slot(l.Field); !slices.Contains(u.where, s) {
+				u.where = append(u.where, s)
 			}
 		}
 	}
