@@ -1,6 +1,7 @@
 // Package finding holds what detection publishes: signals, which are single
-// rule matches, and alerts, which are OCSF Detection Findings (class 2004) in
-// the making. Both travel as JSON.
+// rule matches and travel in a binary form, many to a message, and alerts,
+// which are OCSF Detection Findings (class 2004) in the making and travel as
+// JSON.
 package finding
 
 import (
@@ -9,25 +10,6 @@ import (
 	"strings"
 	"time"
 )
-
-// Signal is one match of one rule on one event: the input of correlation.
-// Signals are ordered by their stream; the correlator is a function of that
-// order alone.
-type Signal struct {
-	Rule      string            `json:"rule"`                // rule id
-	Version   string            `json:"version"`             // hash of the rule's text, for the audit trail
-	EventUID  string            `json:"event_uid"`           // the matching event
-	Time      int64             `json:"time"`                // event time, ms since 1970
-	Received  int64             `json:"received"`            // when ingest took the record, ms since 1970
-	Source    string            `json:"source"`              // source id
-	Family    string            `json:"family"`              // where the event is stored
-	GroupKey  string            `json:"group_key"`           // values of the group-by paths, joined by 0x1f
-	Group     []Pair            `json:"group,omitempty"`     // the same, with their paths
-	Value     string            `json:"value,omitempty"`     // what value_count counts
-	Number    float64           `json:"number,omitempty"`    // what value_sum sums
-	Fields    map[string]string `json:"fields,omitempty"`    // what the alert shows, by path, each cut at 512 bytes
-	Traceback string            `json:"traceback,omitempty"` // W3C traceparent of the event's journey
-}
 
 // Pair is one path with its value.
 type Pair struct {
@@ -103,6 +85,7 @@ type Alert struct {
 	Count     int64             `json:"count"`               // events in the window when it fired, or so far
 	Value     float64           `json:"value,omitempty"`     // what the correlation measured
 	Threshold float64           `json:"threshold,omitempty"` // what it was held against
+	Time      time.Time         `json:"time,omitzero"`       // event time at which the condition came to hold
 	FirstSeen time.Time         `json:"first_seen"`
 	LastSeen  time.Time         `json:"last_seen"`
 	RaisedAt  time.Time         `json:"raised_at"`            // received time of the signal that crossed the threshold

@@ -3,7 +3,6 @@ package detect
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/zeebo/xxh3"
 
@@ -35,6 +34,7 @@ type matching struct {
 	block  block.Block
 	key    []byte
 	groups map[string]*tally // by rule and group, of the block at hand
+	order  []*tally
 }
 
 // tally counts the matches of a rule and group in the block at hand.
@@ -42,6 +42,7 @@ type tally struct {
 	feed    *rule.Feed
 	matches int
 	last    finding.Signal // held back until it is known whether more follow
+	newest  int64          // event time of those that are only counted
 }
 
 // delivery is one block on its way. Its signals travel in one message a
@@ -51,7 +52,7 @@ type delivery struct {
 	*matching
 	d       *bus.Delivery
 	trace   string
-	batches [subjects.SignalPartitions][]byte
+	batches [subjects.SignalPartitions]finding.SignalWriter
 	failure error
 }
 
@@ -66,6 +67,7 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 	s.seen.add(s.observe(d, &m.block))
 	g := s.matcher.Load()
 	clear(m.groups)
+	m.order = m.order[:0]
 	out := &delivery{matching: m, d: d, trace: d.Header.Get(subjects.HeaderTrace)}
 	failed := g.matcher.Failures()
 	g.matcher.Match(&m.block, func(r *rule.Rule, row int) {
@@ -74,13 +76,13 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 			out.matched(&g.feeds.Of(r)[i], row)
 		}
 	})
-	for _, t := range m.groups {
+	for _, t := range m.order {
 		bound := t.feed.Bound(s.opts.MaxSignals)
 		if bound == 0 || t.matches < bound {
 			continue
 		}
 		if more := t.matches - bound; more > 0 {
-			t.last.Fields[rule.NotShown] = strconv.Itoa(more)
+			t.last.More, t.last.MoreUntil = uint32(more), t.newest
 			s.counters.capped.Add(uint64(more))
 			s.log.Debug("rule matches many events of a group", "rule", t.feed.Rule.ID, "matches", t.matches, "sequence", d.Seq)
 		}
@@ -107,10 +109,12 @@ func (o *delivery) matched(f *rule.Feed, row int) {
 	if t == nil {
 		t = &tally{feed: f}
 		o.groups[string(o.key)] = t
+		o.order = append(o.order, t)
 	}
 	t.matches++
 	bound := f.Bound(o.s.opts.MaxSignals)
 	if bound > 0 && t.matches > bound {
+		t.newest = max(t.newest, match.Time(&o.block, row))
 		return
 	}
 	sig := match.Signal(f, &o.block, row)
@@ -122,12 +126,16 @@ func (o *delivery) matched(f *rule.Feed, row int) {
 	o.add(&sig)
 }
 
-// add puts a signal into its partition's batch, as a line of JSON.
+// partitionOf is where the signals of a rule and group are correlated.
+func partitionOf(sig *finding.Signal) int {
+	return subjects.Partition(xxh3.HashString(sig.Rule + "\x1f" + sig.GroupKey))
+}
+
+// add puts a signal into its partition's batch.
 func (o *delivery) add(sig *finding.Signal) {
 	o.s.counters.signals.Add(1)
-	p := subjects.Partition(xxh3.HashString(sig.Rule + "\x1f" + sig.GroupKey))
-	o.batches[p] = append(appendSignal(o.batches[p], sig), '\n')
-	if len(o.batches[p]) > maxBatch {
+	p := partitionOf(sig)
+	if o.batches[p].Signal(sig); o.batches[p].Len() > maxBatch {
 		o.flush(p)
 	}
 }
@@ -135,11 +143,10 @@ func (o *delivery) add(sig *finding.Signal) {
 // flush publishes a batch. Its id has a hash of its content: after a reload the
 // repeat of a block may have other signals, and is then another message.
 func (o *delivery) flush(p int) {
-	data := o.batches[p]
-	if o.failure != nil || len(data) == 0 {
+	if o.failure != nil || o.batches[p].Len() == 0 {
 		return
 	}
-	o.batches[p] = nil // the bus keeps the payload until it is acknowledged
+	data := o.batches[p].Take()
 	o.failure = o.d.Publish(bus.Msg{
 		Subject: subjects.Signals(p),
 		ID:      fmt.Sprintf("s:%d:%d:%016x", o.d.Seq, p, xxh3.Hash(data)),

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -90,7 +91,7 @@ func (s *Service) forget(p *partition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	st := p.corr.Stats()
-	st.Groups = 0
+	st.Groups, st.Bytes = 0, 0
 	s.past = sum(s.past, st)
 }
 
@@ -163,23 +164,19 @@ func (p *partition) follow(ctx context.Context) error {
 	if !p.s.awaitMutes(ctx) {
 		return nil
 	}
-	var reader signalReader
+	var reader finding.SignalReader
 	var alerts []finding.Alert
 	emit := func(a finding.Alert) { alerts = append(alerts, a) }
 	for rec, err := range p.s.opts.Bus.Follow(ctx, subjects.StreamSignals, []string{p.subject, subjects.SignalsTick}, first) {
 		if err != nil {
 			return fmt.Errorf("follow signals: %w", err)
 		}
-		if rec.Subject == subjects.SignalsTick {
-			p.mu.Lock()
-			p.position = rec.Seq
-			p.mu.Unlock()
-			continue
-		}
-		matched, bad := reader.read(rec.Data)
 		p.mu.Lock()
-		for i := range matched {
-			p.corr.Add(&matched[i], emit)
+		var bad error
+		if rec.Subject == subjects.SignalsTick {
+			bad = p.tick(rec.Data, emit)
+		} else {
+			bad = reader.Read(rec.Data, func(sig *finding.Signal) { p.corr.Add(sig, emit) })
 		}
 		p.position = rec.Seq
 		if rec.Seq <= p.silent {
@@ -190,13 +187,27 @@ func (p *partition) follow(ctx context.Context) error {
 		p.mu.Unlock()
 		if bad != nil {
 			p.s.counters.badSignals.Add(1)
-			p.log.Error("signal cannot be read", "sequence", rec.Seq, "error", bad)
+			p.log.Error("entry of the log cannot be read", "sequence", rec.Seq, "error", bad)
 		}
 		for i := range alerts {
 			p.out.send(number+uint64(i), &alerts[i])
 		}
 		alerts = alerts[:0]
 	}
+	return nil
+}
+
+// tick lets the correlator know how far the sources are.
+func (p *partition) tick(data []byte, emit func(finding.Alert)) error {
+	var t tick
+	if err := json.Unmarshal(data, &t); err != nil {
+		return fmt.Errorf("read tick: %w", err)
+	}
+	list := make([]correlate.Tick, len(t.Sources))
+	for i, s := range t.Sources {
+		list[i] = correlate.Tick{Source: s.Source, Clock: s.Clock, At: t.At, Idle: s.Idle}
+	}
+	p.corr.Ticks(list, emit)
 	return nil
 }
 
@@ -324,7 +335,8 @@ func (s *Service) dropBefore(ctx context.Context) {
 // sum adds the counters of two correlators.
 func sum(a, b correlate.Stats) correlate.Stats {
 	return correlate.Stats{
-		Signals: a.Signals + b.Signals, Alerts: a.Alerts + b.Alerts, Amended: a.Amended + b.Amended, Duplicates: a.Duplicates + b.Duplicates,
+		Signals: a.Signals + b.Signals, Alerts: a.Alerts + b.Alerts, Amended: a.Amended + b.Amended, Retracted: a.Retracted + b.Retracted, Duplicates: a.Duplicates + b.Duplicates,
 		Unknown: a.Unknown + b.Unknown, Ungrouped: a.Ungrouped + b.Ungrouped, Evicted: a.Evicted + b.Evicted, Groups: a.Groups + b.Groups,
+		Late: a.Late + b.Late, Cut: a.Cut + b.Cut, Bytes: a.Bytes + b.Bytes,
 	}
 }

@@ -1,218 +1,229 @@
 package correlate
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
+
+	"github.com/vagus-hub/vagus/schemas/finding"
 )
 
 // formatVersion changes when the layout of a checkpoint does.
-const formatVersion = 1
+const formatVersion = 2
 
 // ErrCorrupt says that a checkpoint cannot be read.
 var ErrCorrupt = errors.New("corrupt checkpoint")
 
 // Save appends the state to dst.
 func (c *Correlator) Save(dst []byte) ([]byte, error) {
-	dst = append(dst, formatVersion)
-	ids := make([]string, 0, len(c.rules))
-	for id, s := range c.rules {
-		if len(s.groups) > 0 {
-			ids = append(ids, id)
+	e := &encoder{buf: append(dst, formatVersion)}
+	e.varint(c.received)
+	e.uvarint(uint64(len(c.sources)))
+	for _, name := range slices.Sorted(maps.Keys(c.sources)) {
+		x := c.sources[name]
+		e.string(name)
+		e.varint(x.clock)
+		e.varint(x.moved)
+		e.bool(x.idle)
+	}
+	n := 0
+	for _, s := range c.rules {
+		if s.used() {
+			n++
 		}
 	}
-	slices.Sort(ids)
-	dst = binary.AppendUvarint(dst, uint64(len(ids)))
-	for _, id := range ids {
-		s := c.rules[id]
-		dst = appendString(dst, id)
-		dst = appendString(dst, s.key)
-		dst = binary.AppendVarint(dst, s.clock)
-		dst = binary.AppendUvarint(dst, uint64(len(s.groups)))
-		for g := s.oldest; g != nil; g = g.newer {
-			var err error
-			if dst, err = g.save(dst); err != nil {
-				return nil, fmt.Errorf("save state of rule %s: %w", id, err)
+	e.uvarint(uint64(n))
+	for _, s := range c.ordered() {
+		if !s.used() {
+			continue
+		}
+		e.string(s.rule.ID)
+		e.string(s.key)
+		e.varint(s.mark)
+		e.bool(s.scratch.hidden)
+		e.uvarint(uint64(len(s.fed)))
+		for _, x := range slices.SortedFunc(slices.Values(s.fed), func(a, b *source) int { return cmp.Compare(a.name, b.name) }) {
+			e.string(x.name)
+		}
+		e.uvarint(uint64(s.groups))
+		for id := s.oldest; id != 0; id = c.groups.at(id).newer {
+			if err := c.saveGroup(e, s, c.groups.at(id)); err != nil {
+				return nil, fmt.Errorf("save state of rule %s: %w", s.rule.ID, err)
 			}
 		}
 	}
-	return dst, nil
+	return e.buf, nil
 }
 
-func (g *group) save(dst []byte) ([]byte, error) {
-	dst = appendString(dst, g.key)
-	dst = binary.AppendVarint(dst, g.last)
-	dst = binary.AppendUvarint(dst, uint64(len(g.window)))
-	for _, e := range g.window {
-		dst = binary.AppendVarint(dst, e.time)
-		dst = append(dst, e.uid[:]...)
-		dst = binary.LittleEndian.AppendUint64(dst, e.value)
+func (s *ruleState) used() bool { return s.groups > 0 || s.mark > never || len(s.fed) > 0 }
+
+func (c *Correlator) saveGroup(e *encoder, s *ruleState, g *group) error {
+	e.string(string(c.groups.key(g)))
+	e.bool(g.lane)
+	e.varint(g.last)
+	e.varint(g.touched)
+	e.varint(g.floor)
+	e.uvarint(uint64(g.cap))
+	ev := c.groups.events(g)
+	e.uvarint(uint64(len(ev)))
+	last := g.last
+	for i := range ev {
+		e.varint(last - ev[i].time)
+		last = ev[i].time
+		e.buf = append(e.buf, ev[i].uid[:]...)
+		e.uvarint(ev[i].aux)
 	}
-	ep := g.episode
-	if ep == nil {
-		return append(dst, 0), nil
+	if g.heavy == 0 {
+		e.bool(false)
+		return nil
 	}
-	alert, err := json.Marshal(&ep.alert)
-	if err != nil {
-		return nil, fmt.Errorf("encode alert %s: %w", ep.alert.UID, err)
+	e.bool(true)
+	part := &encoder{}
+	if err := part.heavy(c.heavies[g.heavy]); err != nil {
+		return err
 	}
-	dst = append(dst, 1)
-	dst = appendString(dst, string(alert))
-	dst = binary.AppendVarint(dst, ep.until)
-	dst = binary.AppendVarint(dst, ep.emitted)
-	dst = binary.AppendUvarint(dst, uint64(len(ep.uids)))
-	for _, u := range ep.uids {
-		dst = append(dst, u[:]...)
-	}
-	values := make([]uint64, 0, len(ep.values))
-	for v := range ep.values {
-		values = append(values, v)
-	}
-	slices.Sort(values)
-	dst = binary.AppendUvarint(dst, uint64(len(values)))
-	for _, v := range values {
-		dst = binary.LittleEndian.AppendUint64(dst, v)
-	}
-	return dst, nil
+	e.string(string(part.buf))
+	return nil
 }
 
-func appendString(dst []byte, s string) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(s)))
-	return append(dst, s...)
-}
-
-// Load replaces the state by a saved one. State of rules that are gone or mean
-// something else now is left out. On error the correlator is unchanged.
-func (c *Correlator) Load(data []byte) error {
-	r := &decoder{buf: data}
-	if v := r.byte(); v != formatVersion {
-		return fmt.Errorf("load state: %w: format %d, this build reads %d", ErrCorrupt, v, formatVersion)
-	}
-	loaded := map[string]*ruleState{}
-	for range r.count(4) {
-		id, key := r.string(), r.string()
-		s := &ruleState{key: key, groups: map[string]*group{}, clock: r.varint()}
-		for range r.count(4) {
-			r.group(s)
+// heavy writes what is beyond the events. The walk over what is not settled is
+// done again when it is loaded.
+func (e *encoder) heavy(h *heavy) error {
+	e.uvarint(uint64(h.done))
+	e.varint(h.judged)
+	e.varint(h.due)
+	e.machine(&h.base)
+	e.uvarint(uint64(len(h.known)))
+	for _, k := range h.known {
+		alert, err := json.Marshal(&k.alert)
+		if err != nil {
+			return fmt.Errorf("encode alert %s: %w", k.alert.UID, err)
 		}
-		loaded[id] = s
+		e.string(string(alert))
+		e.varint(k.at)
+		e.varint(k.count)
+		e.bool(k.retracted)
 	}
-	if r.failed || len(r.buf) > 0 {
-		return fmt.Errorf("load state: %w", ErrCorrupt)
-	}
-	for id, s := range c.rules {
-		old := loaded[id]
-		if old == nil || old.key != s.key {
-			c.rules[id] = newRuleState(s.rule)
-			continue
-		}
-		old.rule = s.rule
-		c.rules[id] = old
+	e.uvarint(uint64(len(h.names)))
+	byUID := func(a, b finding.EventUID) int { return slices.Compare(a[:], b[:]) }
+	for _, u := range slices.SortedFunc(maps.Keys(h.names), byUID) {
+		e.buf = append(e.buf, u[:]...)
+		e.string(h.names[u])
 	}
 	return nil
 }
 
-// decoder reads a checkpoint; after a failure it returns zeros.
-type decoder struct {
-	buf    []byte
-	failed bool
+// encoder writes a checkpoint.
+type encoder struct{ buf []byte }
+
+func (e *encoder) uvarint(v uint64) { e.buf = binary.AppendUvarint(e.buf, v) }
+func (e *encoder) varint(v int64)   { e.buf = binary.AppendVarint(e.buf, v) }
+func (e *encoder) float(v float64) {
+	e.buf = binary.LittleEndian.AppendUint64(e.buf, math.Float64bits(v))
+}
+func (e *encoder) string(s string) {
+	e.uvarint(uint64(len(s)))
+	e.buf = append(e.buf, s...)
 }
 
-func (r *decoder) fail() {
-	r.failed = true
-	r.buf = nil
+func (e *encoder) bool(v bool) {
+	if v {
+		e.buf = append(e.buf, 1)
+	} else {
+		e.buf = append(e.buf, 0)
+	}
 }
 
-func (r *decoder) bytes(n uint64) []byte {
-	if n > uint64(len(r.buf)) {
-		r.fail()
-		return nil
+func (e *encoder) shown(list []shown) {
+	e.uvarint(uint64(len(list)))
+	for _, x := range list {
+		e.varint(x.time)
+		e.buf = append(e.buf, x.uid[:]...)
 	}
-	out := r.buf[:n]
-	r.buf = r.buf[n:]
-	return out
 }
 
-func (r *decoder) byte() byte {
-	if b := r.bytes(1); b != nil {
-		return b[0]
-	}
-	return 0
+func (e *encoder) seen(x *seen) {
+	e.varint(x.time)
+	e.buf = append(e.buf, x.uid[:]...)
+	e.uvarint(x.aux)
 }
 
-func (r *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(r.buf)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.buf = r.buf[n:]
-	return v
+func (e *encoder) sum(s sum) {
+	e.varint(s.hi)
+	e.uvarint(s.lo)
 }
 
-func (r *decoder) varint() int64 {
-	v, n := binary.Varint(r.buf)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.buf = r.buf[n:]
-	return v
-}
-
-// count reads a number of items of at least size bytes each.
-func (r *decoder) count(size int) uint64 {
-	n := r.uvarint()
-	if n > uint64(len(r.buf)/size) {
-		r.fail()
-		return 0
-	}
-	return n
-}
-
-func (r *decoder) string() string { return string(r.bytes(r.uvarint())) }
-
-func (r *decoder) uid() uid {
-	var u uid
-	copy(u[:], r.bytes(16))
-	return u
-}
-
-func (r *decoder) u64() uint64 {
-	if b := r.bytes(8); b != nil {
-		return binary.LittleEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (r *decoder) group(s *ruleState) {
-	if r.failed {
-		return
-	}
-	g := s.touch(r.string())
-	g.last = r.varint()
-	for range r.count(25) {
-		g.window = append(g.window, seen{time: r.varint(), uid: r.uid(), value: r.u64()})
-	}
-	if r.byte() == 0 {
-		return
-	}
-	ep := &episode{}
-	if err := json.Unmarshal([]byte(r.string()), &ep.alert); err != nil {
-		r.fail()
-		return
-	}
-	ep.until, ep.emitted = r.varint(), r.varint()
-	for range r.count(16) {
-		ep.uids = append(ep.uids, r.uid())
-	}
-	if n := r.count(8); n > 0 {
-		ep.values = make(map[uint64]struct{}, n)
-		for range n {
-			ep.values[r.u64()] = struct{}{}
+func (e *encoder) values(v *values) {
+	switch {
+	case v == nil:
+		e.buf = append(e.buf, 0)
+	case v.register != nil:
+		e.buf = append(append(e.buf, 2), v.register...)
+	default:
+		e.buf = append(e.buf, 1)
+		e.uvarint(uint64(len(v.exact)))
+		for _, h := range slices.Sorted(maps.Keys(v.exact)) {
+			e.buf = binary.LittleEndian.AppendUint64(e.buf, h)
 		}
 	}
-	g.episode = ep
+}
+
+func (e *encoder) machine(m *machine) {
+	e.uvarint(uint64(m.start))
+	e.varint(m.elapsed)
+	e.varint(m.since)
+	e.varint(m.newest)
+	e.bool(m.open != nil)
+	if f := m.open; f != nil {
+		for _, v := range [...]int64{f.at, f.until, f.first, f.last, f.count} {
+			e.varint(v)
+		}
+		e.float(f.value)
+		e.float(f.usual)
+		e.float(f.scale)
+		e.values(f.values)
+		e.sum(f.total)
+		e.seen(&f.crossing)
+		e.string(f.entity)
+		e.string(f.uid)
+		e.shown(f.uids)
+	}
+	x := &m.window
+	e.varint(x.n)
+	if x.n > 0 {
+		for _, v := range [...]int64{x.begin, x.first, x.last, x.below[0], x.below[1], x.equal[0], x.equal[1]} {
+			e.varint(v)
+		}
+		e.sum(x.total)
+		e.values(x.values)
+		e.seen(&x.crossing)
+		e.shown(x.uids)
+	}
+	if m.usual != nil {
+		e.baseline(m.usual)
+	}
+	if m.memory != nil {
+		e.uvarint(uint64(len(m.memory.last)))
+		for _, h := range slices.SortedFunc(maps.Keys(m.memory.last), cmp.Compare[uint64]) {
+			e.buf = binary.LittleEndian.AppendUint64(e.buf, h)
+			e.varint(m.memory.last[h])
+		}
+	}
+}
+
+func (e *encoder) baseline(b *baseline) {
+	e.bool(b.begun)
+	for _, v := range [...]int64{b.bucket, b.n, b.first, b.last, b.known} {
+		e.varint(v)
+	}
+	e.sum(b.total)
+	e.uvarint(uint64(len(b.past)))
+	for _, v := range b.past {
+		e.buf = binary.LittleEndian.AppendUint32(e.buf, math.Float32bits(v))
+	}
 }

@@ -1,53 +1,93 @@
 package correlate
 
 import (
-	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
-// MaxGroups bounds the groups of one rule; beyond it the group that was touched
-// longest ago is forgotten, counted and logged.
-const MaxGroups = 100_000
-
-// Stats counts what happened since the start; not part of the state.
-type Stats struct {
-	Signals    uint64
-	Alerts     uint64 // raised
-	Amended    uint64
-	Duplicates uint64 // signals of an event that was counted already
-	Unknown    uint64 // signals of a rule that is gone
-	Ungrouped  uint64 // signals without any value to group by
-	Evicted    uint64 // groups forgotten for lack of room
-	Groups     int    // live now
+// Limits bound the state. Beyond them the groups that were touched longest ago
+// are forgotten, counted and logged with the rule.
+type Limits struct {
+	Groups int   // of one rule
+	Bytes  int64 // of all rules together
+	Events int   // of one group; older ones are forgotten
 }
+
+// DefaultLimits are those of a correlator that has them all to itself.
+func DefaultLimits() Limits { return Limits{Groups: 1_000_000, Bytes: 512 << 20, Events: 16_384} }
 
 // Correlator holds the state of all rules. One goroutine at a time may use it.
 type Correlator struct {
-	rules     map[string]*ruleState
-	stats     Stats
-	log       *slog.Logger
-	maxGroups int
+	rules    map[string]*ruleState
+	states   []*ruleState // by number; nil are free
+	groups   *groups
+	heavies  []*heavy // by number; 0 is not used
+	noHeavy  []uint32
+	heavyMem int64
+	sources  map[string]*source
+	received int64 // newest received time of the log
+	stats    Stats
+	limits   Limits
+	log      *slog.Logger
 }
+
+// ruleState is the state of one rule.
+type ruleState struct {
+	plan
+	rule    *rule.Rule
+	number  uint32
+	key     string // StateKey
+	seed    uint64
+	oldest  uint32 // groups in order of touch
+	newest  uint32
+	groups  int
+	mark    int64 // watermark
+	fed     []*source
+	last    string // source of the signal before
+	timers  timers
+	waiting []uint32 // due, but of a backlog that is still coming
+	scratch scratch
+	events  uint64 // signals taken
+	evicted uint64
+	tooLate uint64
+	logged  uint64
+}
+
+// heavy is what a group has beyond its events.
+type heavy struct {
+	base  machine // after the events that are settled
+	done  int     // so many of the group's events are settled
+	tail  machine // after all events
+	known []*known
+	names map[finding.EventUID]string // entities of events, if they are not part of the group
+	due   int64                       // of the timer that is set
+	// judged is the time before which nothing was expected when it was last
+	// asked: what only time can show is told up to here.
+	judged int64
+}
+
+const heavyBytes = 1500
 
 // New makes a correlator with empty state.
 func New(rules []*rule.Rule, log *slog.Logger) *Correlator {
-	c := &Correlator{rules: map[string]*ruleState{}, log: log, maxGroups: MaxGroups}
+	c := &Correlator{rules: map[string]*ruleState{}, groups: newGroups(), heavies: make([]*heavy, 1), sources: map[string]*source{},
+		received: never, limits: DefaultLimits(), log: log}
 	c.SetRules(rules)
 	return c
 }
 
+// SetLimits changes the bounds; they take effect as state grows.
+func (c *Correlator) SetLimits(l Limits) { c.limits = l }
+
 // SetRules replaces the rules. A rule keeps its state unless what the state
-// means has changed.
+// means has changed. Alerts of rules that are gone stay as they are.
 func (c *Correlator) SetRules(rules []*rule.Rule) {
 	next := make(map[string]*ruleState, len(rules))
 	for _, r := range rules {
@@ -56,29 +96,81 @@ func (c *Correlator) SetRules(rules []*rule.Rule) {
 		}
 		old := c.rules[r.ID]
 		if old != nil && old.key == r.StateKey() {
-			old.rule = r
+			old.rule, old.c = r, r.Correlate
 			next[r.ID] = old
+			delete(c.rules, r.ID)
 			continue
 		}
-		if old != nil && len(old.groups) > 0 {
-			c.log.Info("correlation starts afresh, the rule has changed", "rule", r.ID, "groups", len(old.groups))
+		if old != nil && old.groups > 0 {
+			c.log.Info("correlation starts afresh, the rule has changed", "rule", r.ID, "groups", old.groups)
 		}
-		next[r.ID] = newRuleState(r)
+		next[r.ID] = c.newState(r)
+	}
+	for _, s := range c.rules {
+		for s.oldest != 0 {
+			c.remove(s, s.oldest)
+		}
+		for _, x := range s.fed {
+			x.feeds = slices.DeleteFunc(x.feeds, func(o *ruleState) bool { return o == s })
+		}
+		c.states[s.number] = nil
 	}
 	c.rules = next
-}
-
-// Stats returns the counters.
-func (c *Correlator) Stats() Stats {
-	out := c.stats
-	for _, s := range c.rules {
-		out.Groups += len(s.groups)
+	for _, s := range next {
+		s.late = lateness(s.rule, next, 0)
 	}
-	return out
+	for _, name := range slices.Sorted(maps.Keys(c.sources)) {
+		for _, s := range next {
+			if s.awaits(name) {
+				c.feed(s, c.sources[name])
+			}
+		}
+	}
 }
 
-// Add takes the next signal of the log and calls emit for the alert that it
-// raises or amends, if any.
+// lateness is how late a rule lets its events be, in ms. Alerts of other rules
+// come as late as those rules allow, and their windows last.
+func lateness(r *rule.Rule, all map[string]*ruleState, depth int) int64 {
+	if r.Correlate == nil {
+		return defaultLate
+	}
+	own, more := r.Correlate.Lateness.Milliseconds(), int64(0)
+	for _, step := range r.Correlate.Steps {
+		if s := all[step.ID]; s != nil && depth < maxDepth && (s.c != nil || r.Correlate.Type == rule.Chain) {
+			more = max(more, s.span+2*lateness(s.rule, all, depth+1))
+		}
+	}
+	return own + more
+}
+
+func (c *Correlator) newState(r *rule.Rule) *ruleState {
+	s := &ruleState{plan: newPlan(r), rule: r, key: r.StateKey(), seed: xxh3.HashString(r.ID), mark: never}
+	i := slices.Index(c.states, nil)
+	if i < 0 {
+		i = len(c.states)
+		c.states = append(c.states, nil)
+	}
+	c.states[i], s.number = s, uint32(i)
+	return s
+}
+
+// awaits says that the rule waits for a source even before it has sent anything
+// that matches: an absence must not be seen before who could fill it has come
+// as far.
+func (s *ruleState) awaits(source string) bool {
+	if s.kind != absent {
+		return false
+	}
+	for _, step := range s.c.Steps {
+		if step.Rule == nil || len(step.Rule.Source.Products) == 0 || slices.Contains(step.Rule.Source.Products, source) {
+			return true
+		}
+	}
+	return false
+}
+
+// Add takes the next signal of the log and calls emit for what it raises, amends
+// or retracts.
 func (c *Correlator) Add(sig *finding.Signal, emit func(finding.Alert)) {
 	c.stats.Signals++
 	s := c.rules[sig.Rule]
@@ -86,203 +178,246 @@ func (c *Correlator) Add(sig *finding.Signal, emit func(finding.Alert)) {
 		c.stats.Unknown++
 		return
 	}
-	if s.rule.Correlate != nil && strings.Trim(sig.GroupKey, "\x1f") == "" {
-		// Events that lack the group's identity have nothing in common.
+	c.received = max(c.received, sig.Received)
+	if sig.Source != s.last || len(s.fed) == 0 {
+		x := c.sourceOf(sig.Source)
+		s.last = x.name
+		c.feed(s, x)
+	}
+	e, ok := s.seen(sig)
+	if !ok {
 		c.stats.Ungrouped++
 		return
 	}
-	s.clock = max(s.clock, sig.Time)
-	g := s.touch(sig.GroupKey)
-	g.last = max(g.last, sig.Time)
-	c.bound(s)
-	c.add(s, g, sig, emit)
-	if len(g.window) == 0 && g.episode == nil {
-		s.remove(g)
-	}
-}
-
-// bound forgets groups that are over, and the oldest ones if there are too many.
-func (c *Correlator) bound(s *ruleState) {
-	for range 2 {
-		g := s.oldest
-		if g == s.newest || g.last+s.horizon() >= s.clock {
-			break
-		}
-		s.remove(g)
-	}
-	if len(s.groups) <= c.maxGroups {
+	s.events++
+	c.expire(s, 2, emit)
+	id := c.group(s, sig.GroupKey, e.time, emit)
+	if id == 0 {
 		return
 	}
-	s.remove(s.oldest)
-	if c.stats.Evicted++; c.stats.Evicted&(c.stats.Evicted-1) == 0 {
-		c.log.Warn("correlation forgets groups for lack of room", "rule", s.rule.ID, "limit", c.maxGroups, "evicted", c.stats.Evicted,
-			"hint", "group by fewer or less variable fields, or shorten timespan and suppress")
-	}
+	c.take(s, id, e, sig, emit)
 }
 
-func (c *Correlator) add(s *ruleState, g *group, sig *finding.Signal, emit func(finding.Alert)) {
-	e := seen{time: sig.Time, uid: parseUID(sig.EventUID)}
-	byValue := s.rule.Correlate != nil && s.rule.Correlate.Type == rule.ValueCount
-	if byValue {
-		if sig.Value == "" {
-			c.stats.Ungrouped++
-			return
-		}
-		e.value = xxh3.HashString(sig.Value)
+// seen is what a signal is to its rule; false if it lacks what it must have.
+func (s *ruleState) seen(sig *finding.Signal) (seen, bool) {
+	e := seen{time: min(max(sig.Time, -latest), latest), uid: sig.EventUID}
+	if s.c != nil && len(s.c.GroupBy) > 0 && strings.Trim(sig.GroupKey, "\x1f") == "" {
+		// Events that lack the group's identity have nothing in common.
+		return e, false
 	}
-	if ep := g.episode; ep != nil {
-		if sig.Time < ep.until {
-			c.amend(s, ep, e, byValue, sig, emit)
-			return
-		}
-		g.episode = nil
-	}
-	g.prune(g.last - s.timespan() - s.lateness())
-	i, ok := g.insert(e, byValue)
-	if !ok {
-		c.stats.Duplicates++
-		return
-	}
-	first, ok := g.full(i, s.threshold(), s.timespan())
-	if !ok {
-		return
-	}
-	c.raise(s, g, g.window[first:first+s.threshold()], byValue, sig, emit)
-}
-
-func (c *Correlator) raise(s *ruleState, g *group, window []seen, byValue bool, sig *finding.Signal, emit func(finding.Alert)) {
-	r := s.rule
-	last := window[len(window)-1].time
-	ep := &episode{until: last + r.Alert.Suppress.Milliseconds(), emitted: int64(len(window))}
-	ep.alert = finding.Alert{
-		UID: finding.UID(r.ID, sig.GroupKey, window[0].uid.String()), Status: finding.Raised, Revision: 1,
-		Rule: r.ID, RuleTitle: r.Title, Version: r.Version, Level: r.Level, Lane: r.Lane, Tags: r.Tags,
-		Group: sig.Group, Count: int64(len(window)), Value: float64(len(window)), Threshold: float64(s.threshold()),
-		FirstSeen: at(window[0].time), LastSeen: at(last), RaisedAt: at(sig.Received), Until: at(ep.until), Traceback: sig.Traceback,
-	}
-	for _, e := range window {
-		ep.note(e.uid)
-		if byValue {
-			if ep.values == nil {
-				ep.values = map[uint64]struct{}{}
-			}
-			ep.values[e.value] = struct{}{}
-		}
-	}
-	ep.show(r, sig)
-	ep.alert.Reason = ep.reason(s)
-	c.stats.Alerts++
-	emit(ep.snapshot())
-	g.window = nil
-	if r.Alert.Suppress > 0 {
-		g.episode = ep
-	}
-}
-
-func (c *Correlator) amend(s *ruleState, ep *episode, e seen, byValue bool, sig *finding.Signal, emit func(finding.Alert)) {
-	if ep.has(e.uid) {
-		c.stats.Duplicates++
-		return
-	}
-	ep.note(e.uid)
-	a := &ep.alert
-	a.Count++
-	if n, err := strconv.ParseInt(sig.Fields[rule.NotShown], 10, 64); err == nil && n > 0 && n < 1<<32 {
-		a.Count += n
-	}
-	if byValue && len(ep.values) < maxValues {
-		ep.values[e.value] = struct{}{}
-		a.Value = float64(len(ep.values))
-	} else if !byValue {
-		a.Value = float64(a.Count)
-	}
-	if t := at(e.time); t.Before(a.FirstSeen) {
-		a.FirstSeen = t
-	} else if t.After(a.LastSeen) {
-		a.LastSeen = t
-	}
-	ep.show(s.rule, sig)
-	if a.Count < 2*ep.emitted {
-		return
-	}
-	ep.emitted = a.Count
-	a.Status, a.Revision = finding.Amended, a.Revision+1
-	a.Reason = ep.reason(s)
-	c.stats.Amended++
-	emit(ep.snapshot())
-}
-
-func at(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
-
-// show takes over what the newest signal says.
-func (ep *episode) show(r *rule.Rule, sig *finding.Signal) {
-	a := &ep.alert
-	a.Fields = sig.Fields
-	if !slices.Contains(a.Sources, sig.Source) && len(a.Sources) < 16 {
-		a.Sources = append(a.Sources, sig.Source)
-	}
-	value := func(name string) string {
-		switch name {
-		case "count":
-			return strconv.FormatInt(a.Count, 10)
-		case "value":
-			return strconv.FormatFloat(a.Value, 'f', -1, 64)
-		case "threshold":
-			return strconv.FormatFloat(a.Threshold, 'f', -1, 64)
-		}
-		if v := sig.Fields[name]; v != "" {
-			return v
-		}
-		for _, p := range a.Group {
-			if p.Path == name {
-				return p.Value
-			}
-		}
-		return ""
-	}
-	if v := value(event.Columns[r.Alert.EntityPath].Path); v != "" {
-		for _, id := range r.Alert.EntityScope {
-			if scope := value(event.Columns[id].Path); scope != "" {
-				v = scope + "/" + v
-			}
-		}
-		a.Entity = finding.Entity{Type: r.Alert.EntityType, Value: v}
-	}
-	a.Entities, a.Risk = r.Involved(value), max(a.Risk, r.Risk(sig.Fields))
-	a.Title = r.Alert.Title.Fill(value)
-}
-
-// reason says why in one sentence.
-func (ep *episode) reason(s *ruleState) string {
-	a, c := &ep.alert, s.rule.Correlate
-	var who []string
-	for _, p := range a.Group {
-		who = append(who, p.Path+" "+p.Value)
-	}
-	of := strings.Join(who, ", ")
-	over := a.LastSeen.Sub(a.FirstSeen).Round(time.Millisecond)
 	switch {
-	case c == nil && a.Count == 1:
-		return "1 matching event of " + of
-	case c == nil:
-		return fmt.Sprintf("%d matching events of %s within %s", a.Count, of, over)
-	case c.Type == rule.ValueCount:
-		more := ""
-		if len(ep.values) >= maxValues {
-			more = "at least "
+	case s.byStep():
+		e.aux = uint64(sig.Step)
+		return e, sig.Step < max(s.steps, 1)
+	case s.kind == distinct || s.kind == novelty:
+		e.aux = xxh3.HashString(sig.Value)
+		return e, strings.Trim(sig.Value, "\x1f") != ""
+	case s.kind == counting:
+		if sig.More > 0 {
+			e.aux = hide(sig.More, sig.MoreUntil-sig.Time)
+			s.scratch.hidden = true
 		}
-		return fmt.Sprintf("%s%d different values of %s for %s within %s (threshold %d in %s)", more, len(ep.values),
-			event.Columns[c.Field[0]].Path, of, over, c.Count(), c.Timespan)
+	case s.kind != rate || s.sums:
+		// An absent number reads zero, so that zero takes no part.
+		e.aux = fixed(sig.Number)
+		return e, sig.Number != 0
 	}
-	return fmt.Sprintf("%d matching events of %s within %s (threshold %d in %s)", a.Count, of, over, c.Count(), c.Timespan)
+	return e, true
 }
 
-// snapshot is the alert as it is published.
-func (ep *episode) snapshot() finding.Alert {
-	a := ep.alert
-	a.Sources = slices.Clone(a.Sources)
-	for _, u := range ep.uids[max(0, len(ep.uids)-maxShown):] {
-		a.EventUIDs = append(a.EventUIDs, u.String())
+// group finds or makes the group of an event; 0 if the event is too late even
+// for the lane of late events.
+func (c *Correlator) group(s *ruleState, key string, time int64, emit func(finding.Alert)) uint32 {
+	for _, lane := range [...]bool{false, true} {
+		hash := hashOf(s.seed, key, lane)
+		id := c.groups.find(s.number, hash, key, lane)
+		if id == 0 {
+			id = c.groups.add(s.number, hash, key, lane)
+			s.groups++
+			c.link(s, id)
+			if s.heavy {
+				c.makeHeavy(s, c.groups.at(id))
+			}
+			c.bound(s, id, emit)
+			return id
+		}
+		if time >= c.groups.at(id).floor {
+			c.unlink(s, id)
+			c.link(s, id)
+			return id
+		}
 	}
-	return a
+	s.tooLate++
+	c.stats.Late++
+	return 0
+}
+
+// take puts an event into its group and finds out what that changes.
+func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, emit func(finding.Alert)) {
+	g := c.groups.at(id)
+	g.last = max(g.last, min(e.time, c.received))
+	g.touched = c.received
+	if sig.Family == ofAlerts && c.replace(s, g, &e, sig.Retracted) {
+		c.rerun(s, g)
+		if sig.Retracted {
+			c.settle(s, g, sig, emit)
+			c.schedule(s, id, never)
+			return
+		}
+	} else if sig.Retracted {
+		return
+	}
+	if g.len == g.cap && g.cap >= 4 {
+		c.fold(s, g, emit)
+		c.cut(s, g, emit)
+	}
+	ev := c.groups.events(g)
+	i, found := place(ev, &e, s.byStep())
+	if found {
+		c.stats.Duplicates++
+		return
+	}
+	c.groups.insert(g, i, e)
+	ev = c.groups.events(g)
+	if g.heavy == 0 {
+		if !s.mayFire(ev, i) {
+			return
+		}
+		c.makeHeavy(s, g)
+		c.rerun(s, g)
+	} else {
+		h := c.heavies[g.heavy]
+		if s.named {
+			h.names[e.uid] = s.entityOf(sig)
+		}
+		c.move(s, g, h, ev, i)
+	}
+	c.settle(s, g, sig, emit)
+	c.schedule(s, id, never)
+}
+
+// move takes the automaton over the event that was put in place i.
+func (c *Correlator) move(s *ruleState, g *group, h *heavy, ev []seen, i int) {
+	e := &ev[i]
+	f := h.tail.open
+	switch {
+	case i == len(ev)-1 && e.time >= h.tail.elapsed:
+		w := c.walk(s, &h.tail, h, ev)
+		w.step(i)
+	case f != nil && e.time < f.until && f.crossing.before(e) && i >= h.done && s.kind < absent && e.time >= f.at:
+		// It belongs to the alert that is open, wherever in it.
+		f.take(&s.plan, e)
+		h.tail.start = max(h.tail.start, i) + 1
+	default:
+		c.rerun(s, g)
+	}
+}
+
+func (c *Correlator) walk(s *ruleState, m *machine, h *heavy, ev []seen) walker {
+	return walker{machine: m, p: &s.plan, ev: ev, names: h.names, s: &s.scratch}
+}
+
+// mayFire says whether a group that never fired does so with the event in place i.
+func (s *ruleState) mayFire(ev []seen, i int) bool {
+	for k := i; k < len(ev) && (k == i || ev[k].time <= ev[i].time+s.span); k++ {
+		if _, _, ok := s.crossed(ev, 0, k, &s.scratch); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// rerun walks over all that is not settled.
+func (c *Correlator) rerun(s *ruleState, g *group) {
+	if g.heavy == 0 {
+		return
+	}
+	h := c.heavies[g.heavy]
+	h.tail = h.base.clone()
+	w := c.walk(s, &h.tail, h, c.groups.events(g))
+	for i := h.done; i < len(w.ev); i++ {
+		w.step(i)
+	}
+	w.elapse(h.judged)
+}
+
+// replace takes an alert out that a chain took before and that is now another,
+// and reports whether it was there.
+func (c *Correlator) replace(s *ruleState, g *group, e *seen, retracted bool) bool {
+	ev := c.groups.events(g)
+	for i := range ev {
+		if ev[i].uid != e.uid || s.byStep() && ev[i].aux != e.aux {
+			continue
+		}
+		if ev[i].time == e.time && !retracted || g.heavy != 0 && i < c.heavies[g.heavy].done {
+			return false
+		}
+		copy(ev[i:], ev[i+1:])
+		g.len--
+		return true
+	}
+	return false
+}
+
+func (c *Correlator) makeHeavy(s *ruleState, g *group) {
+	h := &heavy{base: newMachine(&s.plan), due: forever, judged: never}
+	h.tail = h.base.clone()
+	if s.named {
+		h.names = map[finding.EventUID]string{}
+	}
+	if n := len(c.noHeavy); n > 0 {
+		g.heavy = c.noHeavy[n-1]
+		c.noHeavy = c.noHeavy[:n-1]
+	} else {
+		g.heavy = uint32(len(c.heavies))
+		c.heavies = append(c.heavies, nil)
+	}
+	c.heavies[g.heavy] = h
+	c.heavyMem += heavyBytes
+	// What is settled did not fire; without the events before, it might seem to.
+	for ev := c.groups.events(g); h.done < len(ev) && ev[h.done].time < g.floor; {
+		h.done++
+	}
+}
+
+func (c *Correlator) dropHeavy(g *group) {
+	if g.heavy != 0 {
+		c.heavies[g.heavy] = nil
+		c.noHeavy = append(c.noHeavy, g.heavy)
+		c.heavyMem -= heavyBytes
+		g.heavy = 0
+	}
+}
+
+// link makes a group the newest of its rule.
+func (c *Correlator) link(s *ruleState, id uint32) {
+	g := c.groups.at(id)
+	g.older, g.newer = s.newest, 0
+	if s.newest != 0 {
+		c.groups.at(s.newest).newer = id
+	}
+	if s.newest = id; s.oldest == 0 {
+		s.oldest = id
+	}
+}
+
+func (c *Correlator) unlink(s *ruleState, id uint32) {
+	g := c.groups.at(id)
+	if g.older != 0 {
+		c.groups.at(g.older).newer = g.newer
+	} else {
+		s.oldest = g.newer
+	}
+	if g.newer != 0 {
+		c.groups.at(g.newer).older = g.older
+	} else {
+		s.newest = g.older
+	}
+}
+
+func (c *Correlator) remove(s *ruleState, id uint32) {
+	c.unlink(s, id)
+	c.dropHeavy(c.groups.at(id))
+	c.groups.remove(id)
+	s.groups--
 }

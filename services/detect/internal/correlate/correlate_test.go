@@ -1,10 +1,12 @@
 package correlate
 
 import (
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,207 +19,234 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func testRule(id, kind string, n int, span, suppress time.Duration) *rule.Rule {
+const (
+	minute = time.Minute
+	ten    = 10 * time.Minute
+)
+
+// testRule makes a rule that groups by address; kind "" is one without
+// correlation.
+func testRule(id, kind string, span, suppress time.Duration, change ...func(*rule.Correlate)) *rule.Rule {
 	title, err := rule.ParseTemplate("{src_endpoint.ip} {count}")
 	if err != nil {
 		panic(err)
 	}
 	r := &rule.Rule{ID: id, Title: id, Level: finding.High, Lane: finding.Alerts,
 		Alert: rule.Alert{Title: title, EntityType: "ip", EntityPath: event.SrcEndpointIP, Suppress: suppress}}
-	if kind != "" {
-		r.Correlate = &rule.Correlate{Type: kind, Window: rule.Sliding, GroupBy: []rule.GroupKey{{Name: "src_endpoint.ip", Columns: []event.ColumnID{event.SrcEndpointIP}}},
-			Field: []event.ColumnID{event.ActorUserName}, Timespan: span, Condition: []rule.Comparison{{Op: "gte", Value: float64(n)}}}
+	if kind == "" {
+		return r
+	}
+	r.Correlate = &rule.Correlate{Type: kind, Window: rule.Sliding, Timespan: span, Lateness: minute, MinEvents: 1,
+		GroupBy: []rule.GroupKey{{Name: "src_endpoint.ip", Columns: []event.ColumnID{event.SrcEndpointIP}}}}
+	c := r.Correlate
+	switch kind {
+	case rule.Temporal, rule.TemporalOrdered, rule.Absence, rule.Chain:
+		c.Steps = []rule.Step{{Name: "a"}, {Name: "b"}}
+		if kind == rule.Temporal || kind == rule.TemporalOrdered {
+			c.Steps = append(c.Steps, rule.Step{Name: "c"})
+		}
+	case rule.EventCount:
+	default:
+		c.Field = []event.ColumnID{event.ActorUserName}
+	}
+	for _, f := range change {
+		f(c)
 	}
 	return r
 }
 
-func signal(r string, group string, sec int, n int, value string) finding.Signal {
-	return finding.Signal{Rule: r, EventUID: fmt.Sprintf("00000000-0000-8000-8000-%012x", n), Time: int64(sec) * 1000, Received: int64(sec)*1000 + 5,
-		Source: "s", GroupKey: group, Group: []finding.Pair{{Path: "src_endpoint.ip", Value: group}}, Value: value,
-		Fields: map[string]string{"src_endpoint.ip": group}}
+// when sets conditions such as "gte 3".
+func when(text string) func(*rule.Correlate) {
+	return func(c *rule.Correlate) {
+		f := strings.Fields(text)
+		for i := 0; i+1 < len(f); i += 2 {
+			v, err := strconv.ParseFloat(f[i+1], 64)
+			if err != nil {
+				panic(err)
+			}
+			c.Condition = append(c.Condition, rule.Comparison{Op: f[i], Value: v})
+		}
+	}
 }
 
-// run feeds "second[:value]" signals of one group and returns "status@count".
-func run(t *testing.T, r *rule.Rule, seconds []string) []string {
+func windowed(w string) func(*rule.Correlate) { return func(c *rule.Correlate) { c.Window = w } }
+
+func uidOf(n int) (u finding.EventUID) {
+	binary.BigEndian.PutUint64(u[8:], uint64(n+1))
+	return u
+}
+
+func signal(r string, group string, ms int64, n int, value string) finding.Signal {
+	return finding.Signal{Rule: r, EventUID: uidOf(n), Time: ms, Received: ms + 5, Source: "s", GroupKey: group, Value: value,
+		Fields: []finding.Pair{{Path: "src_endpoint.ip", Value: group}}}
+}
+
+// feed gives a correlator events of one group, each "seconds[:value]", where
+// the value is a text, a number, or a step (a, b, c). "+n" ticks to that second.
+func feed(t *testing.T, r *rule.Rule, events []string) []string {
 	t.Helper()
 	c := New([]*rule.Rule{r}, quiet)
 	var out []string
-	for i, s := range seconds {
-		var sec int
-		var value string
-		if n, err := fmt.Sscanf(s, "%d:%s", &sec, &value); n == 0 {
+	now := ""
+	emit := func(a finding.Alert) { out = append(out, fmt.Sprintf("%s@%s/%d", a.Status, now, a.Count)) }
+	for i, text := range events {
+		now = text
+		if s, ok := strings.CutPrefix(text, "+"); ok {
+			ms, err := strconv.ParseInt(s, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Ticks([]Tick{{Source: "s", Clock: ms * 1000, At: ms * 1000}}, emit)
+			continue
+		}
+		s, value, _ := strings.Cut(text, ":")
+		ms, err := strconv.ParseFloat(s, 64)
+		if err != nil {
 			t.Fatal(err)
 		}
-		sig := signal(r.ID, "192.0.2.1", sec, i, value)
+		sig := signal(r.ID, "192.0.2.1", int64(ms*1000), i, value)
 		if value == "dup" {
-			sig = signal(r.ID, "192.0.2.1", sec, i-1, "")
+			sig = signal(r.ID, "192.0.2.1", int64(ms*1000), i-1, "")
 		}
-		c.Add(&sig, func(a finding.Alert) { out = append(out, fmt.Sprintf("%s@%d/%d", a.Status, sec, a.Count)) })
+		sig.Number, _ = strconv.ParseFloat(value, 64)
+		if c := r.Correlate; c != nil && len(c.Steps) > 0 && value != "" {
+			sig.Step = int(value[0] - 'a')
+		}
+		c.Add(&sig, emit)
 	}
+	now = "end"
+	c.Flush(emit)
 	return out
 }
 
-func TestWindows(t *testing.T) {
-	min, ten := time.Minute, 10*time.Minute
+func TestTypes(t *testing.T) {
+	three := when("gte 3")
 	for name, tc := range map[string]struct {
 		r    *rule.Rule
 		in   []string
 		want []string
 	}{
-		"threshold":             {testRule("a.b", rule.EventCount, 3, min, ten), []string{"0", "20", "40"}, []string{"raised@40/3"}},
-		"exactly the span":      {testRule("a.b", rule.EventCount, 3, min, ten), []string{"0", "30", "60"}, []string{"raised@60/3"}},
-		"slides":                {testRule("a.b", rule.EventCount, 3, min, ten), []string{"0", "50", "70", "100"}, []string{"raised@100/3"}},
-		"too slow":              {testRule("a.b", rule.EventCount, 3, min, ten), []string{"0", "40", "80", "120"}, nil},
-		"duplicates":            {testRule("a.b", rule.EventCount, 3, min, ten), []string{"0", "10", "10:dup"}, nil},
-		"late event completes":  {testRule("a.b", rule.EventCount, 3, min, ten), []string{"0", "40", "100", "20"}, []string{"raised@20/3"}},
-		"very late is no help":  {testRule("a.b", rule.EventCount, 3, min, ten), []string{"0", "40", "1000", "20"}, nil},
-		"amended at doubling":   {testRule("a.b", rule.EventCount, 2, min, ten), []string{"0", "1", "2", "3", "4", "5", "6", "7"}, []string{"raised@1/2", "amended@3/4", "amended@7/8"}},
-		"again after suppress":  {testRule("a.b", rule.EventCount, 2, min, min), []string{"0", "1", "30", "61", "62"}, []string{"raised@1/2", "raised@62/2"}},
-		"single match":          {testRule("a.b", "", 0, 0, ten), []string{"0", "1", "2", "601"}, []string{"raised@0/1", "amended@1/2", "raised@601/1"}},
-		"no suppression":        {testRule("a.b", "", 0, 0, 0), []string{"0", "0", "1"}, []string{"raised@0/1", "raised@0/1", "raised@1/1"}},
-		"values":                {testRule("a.b", rule.ValueCount, 3, min, ten), []string{"0:x", "1:y", "2:x", "3:y", "4:z"}, []string{"raised@4/3"}},
-		"values slide":          {testRule("a.b", rule.ValueCount, 3, min, ten), []string{"0:x", "50:y", "70:z", "100:w"}, []string{"raised@100/3"}},
-		"a value is kept fresh": {testRule("a.b", rule.ValueCount, 3, min, ten), []string{"0:x", "50:y", "55:x", "100:z"}, []string{"raised@100/3"}},
-		"no value":              {testRule("a.b", rule.ValueCount, 1, min, ten), []string{"0", "1"}, nil},
+		"threshold":            {testRule("a.b", rule.EventCount, minute, ten, three), []string{"0", "20", "40"}, []string{"raised@40/3"}},
+		"exactly the span":     {testRule("a.b", rule.EventCount, minute, ten, three), []string{"0", "30", "60"}, []string{"raised@60/3"}},
+		"slides":               {testRule("a.b", rule.EventCount, minute, ten, three), []string{"0", "50", "70", "100"}, []string{"raised@100/3"}},
+		"too slow":             {testRule("a.b", rule.EventCount, minute, ten, three), []string{"0", "40", "80", "120"}, nil},
+		"duplicates":           {testRule("a.b", rule.EventCount, minute, ten, three), []string{"0", "10", "10:dup"}, nil},
+		"late event completes": {testRule("a.b", rule.EventCount, minute, ten, three), []string{"0", "40", "100", "20"}, []string{"raised@20/4"}},
+		"amended at doubling":  {testRule("a.b", rule.EventCount, minute, ten, when("gte 2")), []string{"0", "1", "2", "3", "4", "5", "6"}, []string{"raised@1/2", "amended@3/4", "amended@end/7"}},
+		"again after suppress": {testRule("a.b", rule.EventCount, minute, minute, when("gte 2")), []string{"0", "1", "30", "61", "62"}, []string{"raised@1/2", "raised@62/2", "amended@end/3"}},
+		"late event moves it":  {testRule("a.b", rule.EventCount, minute, ten, when("gte 2")), []string{"10", "20", "5"}, []string{"raised@20/2", "amended@end/3"}},
+		"single match":         {testRule("a.b", "", 0, ten), []string{"0", "1", "2", "601"}, []string{"raised@0/1", "amended@1/2", "raised@601/1", "amended@end/3"}},
+		"no suppression":       {testRule("a.b", "", 0, 0), []string{"0", "0", "1"}, []string{"raised@0/1", "raised@0/1", "raised@1/1"}},
+		"values":               {testRule("a.b", rule.ValueCount, minute, ten, three), []string{"0:x", "1:y", "2:x", "3:y", "4:z"}, []string{"raised@4:z/3"}},
+		"values slide":         {testRule("a.b", rule.ValueCount, minute, ten, three), []string{"0:x", "50:y", "70:z", "100:w"}, []string{"raised@100:w/3"}},
+		"a value stays fresh":  {testRule("a.b", rule.ValueCount, minute, ten, three), []string{"0:x", "50:y", "55:x", "100:z"}, []string{"raised@100:z/3"}},
+		"no value":             {testRule("a.b", rule.ValueCount, minute, ten, when("gte 1")), []string{"0", "1"}, nil},
+		"sum":                  {testRule("a.b", rule.ValueSum, minute, ten, when("gt 10")), []string{"0:4", "10:6", "20:0.5"}, []string{"raised@20:0.5/3"}},
+		"sum slides":           {testRule("a.b", rule.ValueSum, minute, ten, when("gt 10")), []string{"0:9", "50:1", "70:9"}, nil},
+		"average":              {testRule("a.b", rule.ValueAvg, minute, ten, when("gte 5"), func(c *rule.Correlate) { c.MinEvents = 3 }), []string{"0:9", "1:1", "2:2", "3:8"}, []string{"raised@3:8/4"}},
+		"percentile":           {testRule("a.b", rule.ValuePercentile, minute, ten, when("gt 5"), func(c *rule.Correlate) { c.Percentile = 50 }), []string{"0:1", "1:9", "2:9"}, []string{"raised@2:9/3"}},
+		"tumbling":             {testRule("a.b", rule.EventCount, minute, 0, three, windowed(rule.Tumbling)), []string{"50", "55", "61", "62", "63"}, []string{"raised@63/3"}},
+		"session":              {testRule("a.b", rule.EventCount, minute, minute, three, windowed(rule.Session)), []string{"0", "50", "100", "300", "370", "400"}, []string{"raised@100/3"}},
+		"few in a window":      {testRule("a.b", rule.EventCount, minute, 0, when("lt 3"), windowed(rule.Tumbling)), []string{"0", "1", "2", "70", "+300"}, []string{"raised@+300/1"}},
+		"few not yet":          {testRule("a.b", rule.EventCount, minute, 0, when("lt 3"), windowed(rule.Tumbling)), []string{"0", "+110", "1", "2", "+300"}, nil},
+		"a range":              {testRule("a.b", rule.EventCount, minute, 0, when("gt 1 lte 2"), windowed(rule.Session)), []string{"0", "1", "100", "101", "102", "+600"}, []string{"raised@+600/2"}},
+		"temporal":             {testRule("a.b", rule.Temporal, minute, ten), []string{"0:c", "1:a", "2:a", "50:b"}, []string{"raised@50:b/3"}},
+		"temporal, two do":     {testRule("a.b", rule.Temporal, minute, ten, when("gte 2")), []string{"0:c", "1:c", "2:a"}, []string{"raised@2:a/2"}},
+		"temporal too slow":    {testRule("a.b", rule.Temporal, minute, ten), []string{"0:c", "1:a", "61:b"}, nil},
+		"ordered":              {testRule("a.b", rule.TemporalOrdered, minute, ten), []string{"0:c", "1:a", "2:b", "3:a", "4:c"}, []string{"raised@4:c/3"}},
+		"not in order":         {testRule("a.b", rule.TemporalOrdered, minute, ten), []string{"0:b", "1:a", "2:c"}, nil},
+		"ordered, late":        {testRule("a.b", rule.TemporalOrdered, minute, ten), []string{"0:a", "2:c", "1:b"}, []string{"raised@1:b/3"}},
+		"absent":               {testRule("a.b", rule.Absence, minute, ten), []string{"0:a", "+119", "+121"}, []string{"raised@+121/1"}},
+		"present":              {testRule("a.b", rule.Absence, minute, ten), []string{"0:a", "30:b", "31:b", "+400"}, nil},
+		"absent at last":       {testRule("a.b", rule.Absence, minute, ten), []string{"0:a", "30:b", "31:a"}, []string{"raised@end/1"}},
+		"too late a presence":  {testRule("a.b", rule.Absence, minute, ten), []string{"0:a", "+125", "30:b"}, []string{"raised@+125/1", "retracted@30:b/1"}},
+		"new value":            {testRule("a.b", rule.NewValue, 30*24*time.Hour, minute, func(c *rule.Correlate) { c.Learning = time.Hour }), []string{"0:x", "10:y", "3600:x", "3700:z", "3900:z"}, []string{"raised@3700:z/1"}},
+		"forgotten value":      {testRule("a.b", rule.NewValue, time.Hour, minute), []string{"0:x", "3000:x", "7000:x"}, []string{"raised@0:x/1", "raised@7000:x/1"}},
+		"chain":                {testRule("a.b", rule.Chain, minute, ten), []string{"0:b", "1:a", "2:b"}, []string{"raised@2:b/2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, run(t, tc.r, tc.in)); diff != "" {
+			if diff := cmp.Diff(tc.want, feed(t, tc.r, tc.in)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-func rules() []*rule.Rule {
-	return []*rule.Rule{
-		testRule("t.count", rule.EventCount, 4, time.Minute, 2*time.Minute),
-		testRule("t.values", rule.ValueCount, 3, time.Minute, time.Minute),
-		testRule("t.single", "", 0, 0, 3*time.Minute),
-		testRule("t.each", "", 0, 0, 0),
-	}
-}
-
-// log makes a log of signals with late and repeated ones.
-func log(seed uint64, n int) []finding.Signal {
-	r := rand.New(rand.NewPCG(seed, 0))
-	ids := []string{"t.count", "t.values", "t.single", "t.each", "t.gone"}
-	var out []finding.Signal
+// crowd feeds n groups one event each, a second apart.
+func crowd(c *Correlator, rule string, n int) {
 	for i := range n {
-		if len(out) > 0 && r.IntN(10) == 0 {
-			out = append(out, out[max(0, len(out)-1-r.IntN(50))])
-			continue
-		}
-		sec := i/2 - r.IntN(8)
-		if r.IntN(20) == 0 {
-			sec -= r.IntN(90)
-		}
-		group := ""
-		if r.IntN(30) > 0 {
-			group = "192.0.2." + strconv.Itoa(r.IntN(25))
-		}
-		out = append(out, signal(ids[r.IntN(len(ids))], group, sec, i, "v"+strconv.Itoa(r.IntN(5))))
-	}
-	return out
-}
-
-func alertsOf(t *testing.T, signals []finding.Signal, stops map[int]bool) []finding.Alert {
-	t.Helper()
-	c := New(rules(), quiet)
-	checkpoint, at := []byte(nil), 0
-	byID := map[string]finding.Alert{}
-	var order []string
-	emit := func(a finding.Alert) {
-		id := a.UID + ":" + strconv.Itoa(a.Revision)
-		if old, ok := byID[id]; ok {
-			// Published again after a crash: it must be the same alert.
-			if diff := cmp.Diff(old, a); diff != "" {
-				t.Fatalf("replayed alert differs:\n%s", diff)
-			}
-			return
-		}
-		byID[id] = a
-		order = append(order, id)
-	}
-	for i := 0; i < len(signals); i++ {
-		c.Add(&signals[i], emit)
-		if i%97 == 0 {
-			var err error
-			if checkpoint, err = c.Save(nil); err != nil {
-				t.Fatal(err)
-			}
-			at = i
-		}
-		if stops[i] {
-			delete(stops, i)
-			// A crash: everything since the checkpoint is forgotten and replayed.
-			c = New(rules(), quiet)
-			if err := c.Load(checkpoint); err != nil {
-				t.Fatal(err)
-			}
-			i = at
-		}
-	}
-	var out []finding.Alert
-	for _, id := range order {
-		out = append(out, byID[id])
-	}
-	return out
-}
-
-// Crashes at random points change nothing in the set of alerts.
-func TestCrashesChangeNothing(t *testing.T) {
-	for seed := range uint64(20) {
-		signals := log(seed, 4000)
-		want := alertsOf(t, signals, nil)
-		if len(want) < 50 {
-			t.Fatalf("only %d alerts", len(want))
-		}
-		r := rand.New(rand.NewPCG(seed, 1))
-		stops := map[int]bool{}
-		for range 20 {
-			stops[r.IntN(len(signals))] = true
-		}
-		if diff := cmp.Diff(want, alertsOf(t, signals, stops)); diff != "" {
-			t.Fatalf("seed %d: alerts differ (-never stopped +crashed):\n%s", seed, diff)
-		}
-		seen := map[string]bool{}
-		for _, a := range want {
-			if a.Status == finding.Raised && seen[a.UID] {
-				t.Fatalf("alert %s raised twice", a.UID)
-			}
-			seen[a.UID] = true
-		}
+		sig := signal(rule, "group-"+strconv.Itoa(i), int64(i)*1000, i, "")
+		c.Add(&sig, func(finding.Alert) {})
+		c.Ticks([]Tick{{Source: "s", Clock: sig.Time, At: sig.Received}}, func(finding.Alert) {})
 	}
 }
 
 func TestGroupsAreBounded(t *testing.T) {
-	c := New([]*rule.Rule{testRule("t.count", rule.EventCount, 2, time.Hour, time.Hour)}, quiet)
-	c.maxGroups = 100
-	for i := range 1000 {
-		sig := signal("t.count", "group-"+strconv.Itoa(i), i, i, "")
-		c.Add(&sig, func(finding.Alert) {})
+	r := testRule("t.count", rule.EventCount, time.Hour, time.Hour, when("gte 2"))
+	c := New([]*rule.Rule{r}, quiet)
+	c.SetLimits(Limits{Groups: 100, Bytes: 1 << 30, Events: 100})
+	crowd(c, r.ID, 1000)
+	if st := c.Stats(); st.Groups != 100 || st.Evicted != 900 || c.Rules()[r.ID].Evicted != 900 {
+		t.Errorf("%+v", st)
 	}
-	if st := c.Stats(); st.Groups != 100 || st.Evicted != 900 {
+	c = New([]*rule.Rule{r}, quiet)
+	c.SetLimits(Limits{Groups: 1000, Bytes: 20_000, Events: 100})
+	crowd(c, r.ID, 1000)
+	if st := c.Stats(); st.Bytes > 20_000 || st.Groups < 50 || st.Evicted+uint64(st.Groups) != 1000 {
 		t.Errorf("%+v", st)
 	}
 }
 
 func TestGroupsExpire(t *testing.T) {
-	c := New([]*rule.Rule{testRule("t.count", rule.EventCount, 2, time.Minute, time.Minute)}, quiet)
-	for i := range 10_000 {
-		sig := signal("t.count", "group-"+strconv.Itoa(i), i, i, "")
-		c.Add(&sig, func(finding.Alert) {})
-	}
-	if st := c.Stats(); st.Groups > 200 || st.Evicted != 0 {
+	r := testRule("t.count", rule.EventCount, minute, minute, when("gte 2"))
+	c := New([]*rule.Rule{r}, quiet)
+	crowd(c, r.ID, 10_000)
+	if st := c.Stats(); st.Groups > 300 || st.Evicted != 0 || st.Bytes > 100_000 {
 		t.Errorf("%+v", st)
 	}
 }
 
+// A group that is flooded keeps what a window needs and no more.
+func TestEventsAreBounded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		r   *rule.Rule
+		cut bool
+	}{
+		"one value":  {testRule("t.r", rule.ValueCount, time.Hour, time.Hour, when("gte 3")), true},
+		"one step":   {testRule("t.r", rule.Temporal, time.Hour, time.Hour), true},
+		"low sum":    {testRule("t.r", rule.ValueSum, time.Hour, time.Hour, when("gt 1e9")), true},
+		"in alert":   {testRule("t.r", rule.EventCount, time.Hour, time.Hour, when("gte 3")), false},
+		"tumbling":   {testRule("t.r", rule.ValueSum, time.Hour, time.Hour, when("gt 1e9"), windowed(rule.Tumbling)), false},
+		"simple":     {testRule("t.r", "", 0, time.Hour), false},
+		"rate":       {testRule("t.r", rule.RateAnomaly, time.Hour, time.Hour, when("gt 5"), func(c *rule.Correlate) { c.Baseline = 8 * time.Hour }), false},
+		"new values": {testRule("t.r", rule.NewValue, time.Hour, time.Hour), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := New([]*rule.Rule{tc.r}, quiet)
+			c.SetLimits(Limits{Groups: 10, Bytes: 1 << 30, Events: 500})
+			for i := range 20_000 {
+				sig := signal(tc.r.ID, "g", int64(i), i, "v")
+				sig.Number = 1
+				c.Add(&sig, func(finding.Alert) {})
+			}
+			var total int64
+			c.Flush(func(a finding.Alert) { total = a.Count })
+			st := c.Stats()
+			if st.Bytes > 60_000 || (st.Cut > 0) != tc.cut {
+				t.Errorf("%+v", st)
+			}
+			if want := int64(20_000); (name == "in alert" || name == "simple") && total != want {
+				t.Errorf("%d events of %d were counted", total, want)
+			}
+		})
+	}
+}
+
 func TestSetRulesKeepsStateThatStillMeansTheSame(t *testing.T) {
-	r := testRule("t.count", rule.EventCount, 2, time.Minute, time.Minute)
+	r := testRule("t.count", rule.EventCount, minute, minute, when("gte 2"))
 	c := New([]*rule.Rule{r}, quiet)
 	add := func(n int) (out int) {
-		sig := signal("t.count", "g", n, n, "")
+		sig := signal("t.count", "g", int64(n)*1000, n, "")
 		c.Add(&sig, func(finding.Alert) { out++ })
 		return out
 	}
@@ -228,16 +257,87 @@ func TestSetRulesKeepsStateThatStillMeansTheSame(t *testing.T) {
 	if add(2) != 1 {
 		t.Error("a new title lost the state")
 	}
-	c.SetRules([]*rule.Rule{testRule("t.count", rule.EventCount, 3, time.Minute, time.Minute)})
+	c.SetRules([]*rule.Rule{testRule("t.count", rule.EventCount, minute, minute, when("gte 3"))})
 	if c.Stats().Groups != 0 {
 		t.Error("a new threshold kept the state")
 	}
 }
 
+// A source with a clock far ahead does not end the windows of others, and one
+// that is idle holds nobody back.
+func TestWatermark(t *testing.T) {
+	r := testRule("a.b", rule.Absence, minute, minute)
+	r.Correlate.Lateness = 0
+	run := func(ticks ...Tick) (out int) {
+		c := New([]*rule.Rule{r}, quiet)
+		emit := func(finding.Alert) { out++ }
+		sig := signal(r.ID, "g", 0, 0, "")
+		c.Add(&sig, emit)
+		for _, x := range ticks {
+			c.Ticks([]Tick{x}, emit)
+		}
+		return out
+	}
+	second := func(n int64) int64 { return n * 1000 }
+	for name, tc := range map[string]struct {
+		ticks []Tick
+		want  int
+	}{
+		"in time":         {[]Tick{{Source: "s", Clock: second(50), At: second(50)}}, 0},
+		"over":            {[]Tick{{Source: "s", Clock: second(61), At: second(61)}}, 1},
+		"clock ahead":     {[]Tick{{Source: "s", Clock: second(9999), At: second(50)}}, 0},
+		"another is slow": {[]Tick{{Source: "t", Clock: second(5), At: second(40)}, {Source: "s", Clock: second(100), At: second(100)}}, 0},
+		"another is idle": {[]Tick{{Source: "t", Clock: second(5), At: second(40)}, {Source: "s", Clock: second(400), At: second(400)}}, 1},
+	} {
+		if got := run(tc.ticks...); got != tc.want {
+			t.Errorf("%s: %d alerts, want %d", name, got, tc.want)
+		}
+	}
+}
+
+// Alerts that a chain took may move and may be retracted.
+func TestChainFollowsItsAlerts(t *testing.T) {
+	r := testRule("t.chain", rule.Chain, minute, ten)
+	c := New([]*rule.Rule{r}, quiet)
+	var got []string
+	add := func(step, n int, ms int64, retracted bool) {
+		sig := signal(r.ID, "g", ms, n, "")
+		sig.Step, sig.Retracted, sig.Family = step, retracted, ofAlerts
+		c.Add(&sig, func(a finding.Alert) { got = append(got, fmt.Sprintf("%s %d", a.Status, a.LastSeen.UnixMilli())) })
+	}
+	add(0, 1, 1000, false)
+	add(1, 2, 2000, false)
+	add(1, 2, 2500, false) // the same alert, which fired later as is now known
+	add(1, 2, 2500, false)
+	add(0, 1, 1000, true)
+	add(0, 1, 1000, false)
+	if diff := cmp.Diff([]string{"raised 2000", "retracted 2000", "raised 2500"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestManyValuesAreEstimated(t *testing.T) {
+	v := &values{}
+	for i := range 50_000 {
+		v.add(hashOf(1, strconv.Itoa(i), false))
+		if n := int64(i + 1); n <= maxExact && v.count() != n {
+			t.Fatalf("%d values counted as %d", n, v.count())
+		}
+	}
+	if n := v.count(); !v.estimated() || n < 47_000 || n > 53_000 {
+		t.Errorf("50000 values counted as %d", n)
+	}
+}
+
 func FuzzLoad(f *testing.F) {
-	c := New(rules(), quiet)
-	for _, s := range log(1, 300) {
-		c.Add(&s, func(finding.Alert) {})
+	rules := shapes()
+	r := rand.New(rand.NewPCG(1, 1))
+	c := New(rules, quiet)
+	list := schedule(r, history(r, rules, 30), 1000)
+	for i := range list {
+		if list[i].tick == nil {
+			c.Add(&list[i].sig, func(finding.Alert) {})
+		}
 	}
 	good, err := c.Save(nil)
 	if err != nil {
@@ -246,30 +346,17 @@ func FuzzLoad(f *testing.F) {
 	f.Add(good)
 	f.Add([]byte{formatVersion, 1, 2})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c := New(rules(), quiet)
+		c := New(rules, quiet)
 		if c.Load(data) != nil {
 			return
 		}
-		for _, s := range log(2, 50) {
-			c.Add(&s, func(finding.Alert) {})
+		for i := range list {
+			if list[i].tick != nil {
+				c.Ticks([]Tick{*list[i].tick}, func(finding.Alert) {})
+			} else {
+				c.Add(&list[i].sig, func(finding.Alert) {})
+			}
 		}
+		c.Flush(func(finding.Alert) {})
 	})
-}
-
-func BenchmarkAdd(b *testing.B) {
-	for name, r := range map[string]*rule.Rule{"event_count": testRule("t", rule.EventCount, 10, time.Minute, time.Minute), "value_count": testRule("t", rule.ValueCount, 10, time.Minute, time.Minute)} {
-		b.Run(name, func(b *testing.B) {
-			c := New([]*rule.Rule{r}, quiet)
-			signals := make([]finding.Signal, 50_000)
-			for i := range signals {
-				signals[i] = signal("t", "group-"+strconv.Itoa(i*7919%20_000), i/200, i, "v"+strconv.Itoa(i%9))
-			}
-			b.ReportAllocs()
-			for i := range b.N {
-				s := signals[i%len(signals)]
-				s.Time += int64(i/len(signals)) * 300_000
-				c.Add(&s, func(finding.Alert) {})
-			}
-		})
-	}
 }

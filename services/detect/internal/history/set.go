@@ -38,19 +38,18 @@ func NewSet(rules []*rule.Rule) *Set {
 // evaluation correlates the matches of a set.
 type evaluation struct {
 	set  *Set
-	corr *correlate.Correlator
-	emit func(finding.Alert)
+	corr *correlate.Local
 }
 
 func newEvaluation(s *Set, emit func(finding.Alert)) *evaluation {
-	return &evaluation{set: s, corr: correlate.New(s.Rules, slog.New(slog.DiscardHandler)), emit: emit}
+	return &evaluation{set: s, corr: correlate.NewLocal(s.Rules, slog.New(slog.DiscardHandler), emit)}
 }
 
 func (e *evaluation) add(m Match) {
 	feeds := e.set.feeds.Of(m.Rule)
 	for i := range feeds {
 		sig := match.Signal(&feeds[i], m.Block, m.Row)
-		e.corr.Add(&sig, e.emit)
+		e.corr.Add(&sig)
 	}
 }
 

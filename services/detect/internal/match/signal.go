@@ -19,38 +19,47 @@ const (
 
 // Signal describes the match on a row to the rule that the feed is for.
 func Signal(f *rule.Feed, b *block.Block, row int) finding.Signal {
-	r := f.Rule
 	s := finding.Signal{
-		Rule: r.ID, Version: r.Version, EventUID: value(b, event.EventUID, row),
-		Time: number(b, event.Time, row), Received: number(b, event.ReceivedAt, row),
-		Source: value(b, event.Source, row), Family: event.Family(b.Header.Family).String(),
-		Fields: map[string]string{},
+		Rule: f.Rule.ID, Version: f.Rule.Version, Step: f.Step,
+		Time: Time(b, row), Received: Received(b, row), Source: Source(b, row), Family: event.Family(b.Header.Family).String(),
 	}
-	if s.Source == "" {
-		s.Source = b.Header.Source
+	if c := b.Column(event.EventUID); c != nil {
+		s.EventUID = c.UUID(row)
 	}
-	if s.Received == 0 {
-		s.Received = b.Header.Received
+	s.GroupKey = joined(b, f.Group, row)
+	if f.Numeric() {
+		s.Number = float(b, f.Value[0], row)
+	} else {
+		s.Value = joined(b, f.Value, row)
 	}
-	if s.Time == 0 {
-		s.Time = s.Received
-	}
-	keys := make([]string, len(f.Group))
-	names := r.GroupBy()
-	for i, id := range f.Group {
-		keys[i] = cut(value(b, id, row), maxGroup)
-		s.Group = append(s.Group, finding.Pair{Path: names[i].Name, Value: keys[i]})
-	}
-	s.GroupKey = strings.Join(keys, "\x1f")
-	if len(f.Value) > 0 {
-		s.Value = cut(value(b, f.Value[0], row), maxGroup)
-	}
-	for _, id := range f.Shown {
-		if v := value(b, id, row); v != "" {
-			s.Fields[event.Columns[id].Path] = cut(v, maxShown)
-		}
+	s.Fields = make([]finding.Pair, len(f.Shown))
+	for i, id := range f.Shown {
+		s.Fields[i] = finding.Pair{Path: event.Columns[id].Path, Value: cut(value(b, id, row), maxShown)}
 	}
 	return s
+}
+
+// joined is the values of a row, separated by what no value has.
+func joined(b *block.Block, ids []event.ColumnID, row int) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = cut(strings.ReplaceAll(value(b, id, row), "\x1f", "\u241f"), maxGroup)
+	}
+	return strings.Join(keys, "\x1f")
+}
+
+func float(b *block.Block, id event.ColumnID, row int) float64 {
+	c := b.Column(id)
+	if c == nil {
+		return 0
+	}
+	if k := c.Kind(); k == event.KindF32 || k == event.KindF64 {
+		return c.Float(row)
+	}
+	return float64(c.Int(row))
 }
 
 // value copies a row's value as text; "" if it is absent.
@@ -108,5 +117,27 @@ func AppendKey(dst []byte, b *block.Block, id event.ColumnID, row int) []byte {
 	return append(dst, 0x1f)
 }
 
-// Time is the event time of a row, ms since 1970.
-func Time(b *block.Block, row int) int64 { return number(b, event.Time, row) }
+// Time is the event time of a row, ms since 1970; if there is none, when it was
+// received.
+func Time(b *block.Block, row int) int64 {
+	if t := number(b, event.Time, row); t != 0 {
+		return t
+	}
+	return Received(b, row)
+}
+
+// Received is when a row was received, ms since 1970.
+func Received(b *block.Block, row int) int64 {
+	if t := number(b, event.ReceivedAt, row); t != 0 {
+		return t
+	}
+	return b.Header.Received
+}
+
+// Source is the source of a row.
+func Source(b *block.Block, row int) string {
+	if s := value(b, event.Source, row); s != "" {
+		return s
+	}
+	return b.Header.Source
+}

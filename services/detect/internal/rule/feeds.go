@@ -75,6 +75,9 @@ func newFeed(r *Rule, step int) Feed {
 	return f
 }
 
+// Numeric says that the value is a number that is calculated with.
+func (f *Feed) Numeric() bool { return f.Rule.Correlate != nil && f.Rule.Correlate.Numeric() }
+
 // Of lists what a match of the rule feeds.
 func (f *Feeds) Of(r *Rule) []Feed { return f.events[r.ID] }
 
@@ -115,6 +118,28 @@ func Matched(rules []*Rule) []*Rule {
 	return out
 }
 
+// Needed lists a rule and those of known that it names, at whatever distance.
+func Needed(r *Rule, known []*Rule) []*Rule {
+	by := map[string]*Rule{}
+	for _, k := range known {
+		by[k.ID] = k
+	}
+	out := []*Rule{r}
+	seen := map[string]bool{r.ID: true}
+	for i := 0; i < len(out); i++ {
+		if out[i].Correlate == nil {
+			continue
+		}
+		for _, s := range out[i].Correlate.Steps {
+			if k := by[s.ID]; k != nil && !seen[s.ID] {
+				seen[s.ID] = true
+				out = append(out, k)
+			}
+		}
+	}
+	return out
+}
+
 // Link checks what rules say of one another. Known are rules that are there
 // besides.
 func Link(rules []*Rule, known ...*Rule) []Problem {
@@ -131,9 +156,6 @@ func Link(rules []*Rule, known ...*Rule) []Problem {
 		}
 		report := func(s Step, format string, args ...any) {
 			out = append(out, Problem{File: r.File, Line: s.Line, Column: s.Column, Message: fmt.Sprintf(format, args...)})
-		}
-		if c := r.Correlate; (c.Type != EventCount && c.Type != ValueCount) || len(c.Steps) > 0 || c.Window != Sliding || len(c.Condition) != 1 || len(c.Field) > 1 || len(c.GroupBy) == 0 {
-			report(Step{Line: 1, Column: 1}, "this version correlates event_count and value_count with a sliding window, a condition gte or gt, and something to group by; no more yet")
 		}
 		for _, s := range r.Correlate.Steps {
 			if s.ID == "" {

@@ -374,7 +374,7 @@ func (r *reader) spans(cm map[string]field, c *Correlate) {
 }
 
 // maxBuckets bounds what a group remembers of its baseline.
-const maxBuckets = 4096
+const maxBuckets = 1024
 
 func days(d time.Duration) string {
 	if d%(24*time.Hour) == 0 {

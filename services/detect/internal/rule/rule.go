@@ -185,10 +185,6 @@ func (r *Rule) StateKey() string {
 	return s
 }
 
-// NotShown is the field of a signal that stands for that many more matches of
-// its group than were published.
-const NotShown = "vagus.matches_not_shown"
-
 // Problem is something wrong with a file. Warnings do not keep a rule from
 // loading.
 type Problem struct {

@@ -77,48 +77,27 @@ func Alerts(r *rule.Rule, events []rule.TestEvent) ([]finding.Alert, error) {
 	return got.Raised, err
 }
 
-// Play lets events happen and returns what the rule makes of them.
+// Play lets events happen and returns what the rule makes of them when time has
+// gone on without any others.
 func Play(r *rule.Rule, events []rule.TestEvent, opts Options) (Outcome, error) {
-	rules := together(r, opts.Rules)
+	rules := rule.Needed(r, opts.Rules)
 	m := match.New(rule.Matched(rules))
-	feeds := rule.NewFeeds(rules)
-	c := correlate.New(rules, slog.New(slog.DiscardHandler))
 	s := states{rule: r.ID, at: map[string]int{}}
+	c := correlate.NewLocal(rules, slog.New(slog.DiscardHandler), s.take)
 	err := blocks(r.File, events, opts, func(b *block.Block) {
 		m.Match(b, func(r *rule.Rule, row int) {
-			for _, f := range feeds.Of(r) {
+			for _, f := range c.Feeds().Of(r) {
 				sig := match.Signal(&f, b, row)
-				c.Add(&sig, s.take)
+				c.Add(&sig)
 			}
 		})
+		for row := range b.Rows() {
+			c.Seen(match.Source(b, row), match.Time(b, row), match.Received(b, row))
+		}
+		c.Tick()
 	})
+	c.Flush()
 	return s.outcome(), err
-}
-
-// together is a rule with the rules that it correlates, at whatever distance.
-func together(r *rule.Rule, others []*rule.Rule) []*rule.Rule {
-	byID := map[string]*rule.Rule{}
-	for _, o := range others {
-		byID[o.ID] = o
-	}
-	byID[r.ID] = r
-	var out []*rule.Rule
-	seen := map[string]bool{}
-	var add func(r *rule.Rule)
-	add = func(r *rule.Rule) {
-		if r == nil || seen[r.ID] {
-			return
-		}
-		seen[r.ID] = true
-		out = append(out, r)
-		if r.Correlate != nil {
-			for _, s := range r.Correlate.Steps {
-				add(byID[s.ID])
-			}
-		}
-	}
-	add(r)
-	return out
 }
 
 // states follows what becomes of a rule's alerts.

@@ -1,0 +1,174 @@
+package correlate
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+)
+
+// known is an alert that was published.
+type known struct {
+	alert     finding.Alert // as it was published last, without EventUIDs
+	at        int64         // when it fired
+	count     int64         // when it was published last
+	retracted bool
+	stands    bool // seen in the walk at hand
+}
+
+// uidOf names an alert. One alert at most fires in each suppress interval of a
+// group, so that the interval names it; with no suppression it is the event.
+func (s *ruleState) uidOf(g *group, key string, f *fire) string {
+	of := strconv.FormatInt(floorTo(f.at, max(s.suppress, 1)), 10)
+	if s.suppress == 0 {
+		of = f.crossing.uid.String() + strconv.FormatInt(f.at, 10)
+	}
+	if g.lane {
+		of += "late"
+	}
+	return finding.UID(s.rule.ID, key, of)
+}
+
+// settle compares what the automaton says with what was published and emits the
+// difference. sig is nil if time alone brought it about.
+func (c *Correlator) settle(s *ruleState, g *group, sig *finding.Signal, emit func(finding.Alert)) {
+	if g.heavy == 0 {
+		return
+	}
+	h := c.heavies[g.heavy]
+	if len(h.tail.fires) == 0 && len(h.known) == 0 {
+		return
+	}
+	for _, f := range h.tail.fires {
+		if !s.told(h, f) {
+			continue
+		}
+		k := c.knownOf(s, g, h, f)
+		if k == nil {
+			k = &known{}
+			h.known = append(h.known, k)
+			c.fill(s, g, k, f)
+			c.publish(s, k, f, finding.Raised, sig, emit)
+			c.stats.Alerts++
+		} else if k.retracted {
+			c.publish(s, k, f, finding.Raised, sig, emit)
+		} else if f.count >= 2*k.count {
+			c.publish(s, k, f, finding.Amended, sig, emit)
+		}
+		if sig != nil && f == h.tail.open {
+			k.source(sig.Source)
+		}
+		k.stands = true
+	}
+	for _, k := range h.known {
+		if !k.stands && !k.retracted {
+			k.retracted = true
+			k.alert.Status, k.alert.Revision = finding.Retracted, k.alert.Revision+1
+			k.alert.Reason = "events that came late show that this was not so: " + k.alert.Reason
+			c.stats.Retracted++
+			emit(k.alert)
+		}
+		k.stands = false
+	}
+}
+
+// told says whether an alert may be told already: what only time can show waits
+// for the watermark, though an event of a later time may have come.
+func (s *ruleState) told(h *heavy, f *fire) bool {
+	return !s.atEnd && s.kind != absent || f.at < h.judged || f.at == h.judged && s.kind != absent
+}
+
+func (c *Correlator) knownOf(s *ruleState, g *group, h *heavy, f *fire) *known {
+	if f.uid == "" {
+		f.uid = s.uidOf(g, string(c.groups.key(g)), f)
+	}
+	for _, k := range h.known {
+		if k.alert.UID == f.uid {
+			return k
+		}
+	}
+	return nil
+}
+
+// publish emits an alert in its present state.
+func (c *Correlator) publish(s *ruleState, k *known, f *fire, status finding.Status, sig *finding.Signal, emit func(finding.Alert)) {
+	a := &k.alert
+	k.retracted, k.at, k.count = false, f.at, f.count
+	a.Status, a.Revision = status, a.Revision+1
+	a.Count, a.Value = f.count, f.value
+	a.Time, a.FirstSeen, a.LastSeen, a.Until = at(f.at), at(f.first), at(f.last), at(f.until)
+	if status == finding.Amended {
+		c.stats.Amended++
+	}
+	s.show(k, f, sig, c.received)
+	out := *a
+	out.Sources = slices.Clone(a.Sources)
+	for _, u := range f.uids[max(0, len(f.uids)-maxShown):] {
+		out.EventUIDs = append(out.EventUIDs, u.uid.String())
+	}
+	emit(out)
+}
+
+// differs says that an alert was published otherwise than it is now.
+func (k *known) differs(f *fire) bool {
+	a := &k.alert
+	return a.Count != f.count || a.Value != f.value || a.Time.UnixMilli() != f.at || a.FirstSeen.UnixMilli() != f.first || a.LastSeen.UnixMilli() != f.last ||
+		a.Until.UnixMilli() != f.until
+}
+
+// conclude publishes the last state of an alert if it was not told yet.
+func (c *Correlator) conclude(s *ruleState, h *heavy, f *fire, emit func(finding.Alert)) {
+	for _, k := range h.known {
+		if k.alert.UID == f.uid && !k.retracted && k.differs(f) {
+			c.publish(s, k, f, finding.Amended, nil, emit)
+		}
+	}
+}
+
+// closed ends a fire that cannot change any more.
+func (c *Correlator) closed(s *ruleState, g *group, h *heavy, f *fire, to int64, emit func(finding.Alert)) bool {
+	if f.until > to {
+		return false
+	}
+	k := c.knownOf(s, g, h, f)
+	c.conclude(s, h, f, emit)
+	h.known = slices.DeleteFunc(h.known, func(o *known) bool { return o == k })
+	return true
+}
+
+func (k *known) source(name string) {
+	if !slices.Contains(k.alert.Sources, name) && len(k.alert.Sources) < 16 {
+		k.alert.Sources = append(k.alert.Sources, string(append([]byte(nil), name...)))
+	}
+}
+
+// fill sets what does not change of an alert.
+func (c *Correlator) fill(s *ruleState, g *group, k *known, f *fire) {
+	r := s.rule
+	k.alert = finding.Alert{
+		UID: f.uid, Rule: r.ID, RuleTitle: r.Title, Version: r.Version, Level: r.Level, Lane: r.Lane, Tags: r.Tags,
+		Group: groupOf(r, string(c.groups.key(g))), Threshold: 1,
+	}
+	if s.c != nil {
+		if k.alert.Threshold = s.c.Threshold(); s.kind == counting && s.n > 0 {
+			k.alert.Threshold = float64(s.n)
+		}
+		if s.byStep() {
+			k.alert.Threshold = float64(s.n)
+		}
+	}
+}
+
+// groupOf pairs the values of a key with what they are of.
+func groupOf(r *rule.Rule, key string) []finding.Pair {
+	var out []finding.Pair
+	for i, k := range r.GroupBy() {
+		v := key
+		if i+1 < len(r.GroupBy()) {
+			v, key = cutKey(key)
+		}
+		out = append(out, finding.Pair{Path: k.Name, Value: v})
+	}
+	return out
+}
