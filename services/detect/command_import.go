@@ -42,7 +42,7 @@ func (a *author) importCommand() *cobra.Command {
 		}
 		return a.importSigma(c.OutOrStdout(), c.ErrOrStderr(), files, out, all)
 	}
-	c.AddCommand(s)
+	c.AddCommand(s, a.importATR(), a.importWazuh())
 	return c
 }
 

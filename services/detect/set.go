@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/vagus-hub/vagus/services/detect/internal/atr"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/detect/internal/sigma"
 )
@@ -73,8 +74,9 @@ func loadSet(content fs.FS, dir string, more *pushed, before *set) (*set, error)
 	return out, nil
 }
 
-// formats lists the formats of rules beside the hub's own.
-func formats() []rule.Format { return []rule.Format{sigma.Format{}} }
+// formats lists the formats of rules beside the hub's own. ATR's files have a
+// key of Sigma's, too, so they are recognised first.
+func formats() []rule.Format { return []rule.Format{atr.Format{}, sigma.Format{}} }
 
 // contentRoot finds the folder of rules in embedded content.
 func contentRoot(content fs.FS) string {

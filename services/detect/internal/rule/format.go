@@ -157,14 +157,33 @@ func (w *writer) alert(r *Rule) {
 		}
 		w.line(s + "}")
 	}
-	if len(a.Fields) > 0 {
-		paths := make([]string, len(a.Fields))
-		for i, id := range a.Fields {
-			paths[i] = event.Columns[id].Path
-		}
-		w.line("  fields: [" + strings.Join(paths, ", ") + "]")
+	if len(a.Entities) > 0 {
+		w.line("  entities:")
 	}
+	for _, e := range a.Entities {
+		s := "    - {role: " + string(e.Role) + ", type: " + e.Type + ", path: " + event.Columns[e.Path].Path
+		if len(e.Scope) > 0 {
+			s += ", scope: " + event.Columns[e.Scope[0]].Path
+		}
+		w.line(s + "}")
+	}
+	w.columns("fields", a.Fields)
+	if a.Risk > 0 {
+		w.line("  risk: " + strconv.Itoa(a.Risk))
+	}
+	w.columns("dedup", a.Dedup)
 	w.line("  suppress: " + a.Suppress.String())
+}
+
+func (w *writer) columns(key string, ids []event.ColumnID) {
+	if len(ids) == 0 {
+		return
+	}
+	paths := make([]string, len(ids))
+	for i, id := range ids {
+		paths[i] = event.Columns[id].Path
+	}
+	w.line("  " + key + ": [" + strings.Join(paths, ", ") + "]")
 }
 
 // correlate writes a correlation of rules, or over the rule's own condition.

@@ -1,0 +1,173 @@
+package detect
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vagus-hub/vagus/services/detect/internal/wazuh"
+)
+
+// importWazuh is `rules import wazuh`.
+func (a *author) importWazuh() *cobra.Command {
+	var out string
+	var check, all bool
+	c := &cobra.Command{
+		Use: "wazuh PATH…", Short: "Import Wazuh's XML rules", Args: cobra.MinimumNArgs(1), SilenceUsage: true,
+		Long: "Reads rule files of Wazuh 3 and 4 (folders are searched for .xml) as one set, tells what can be\nconverted and what not and why, and writes each rule as a native one to DIR/wazuh/<id>.yml.\nChains along if_sid become conjunctions, frequency and timeframe correlations. Give all files a\nchain needs: Wazuh's ruleset together with your own rules.",
+		Example: "  vagus rules import wazuh ruleset/rules etc/rules/local_rules.xml --check\n" +
+			"  vagus rules import wazuh ruleset/rules --only 100000-120000 etc/rules --out rules",
+	}
+	var only string
+	c.Flags().StringVar(&out, "out", "", "folder to write native rules to")
+	c.Flags().StringVar(&only, "only", "", "only rules with these ids: 5710 or 100000-120000")
+	c.Flags().BoolVar(&check, "check", false, "only report")
+	c.Flags().BoolVar(&all, "all", false, "list every rule that cannot be converted, not only an example of each reason")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if (out == "") == !check {
+			return errors.New("import wazuh: give either --out DIR or --check")
+		}
+		from, to, err := idRange(only)
+		if err != nil {
+			return err
+		}
+		files, err := readXML(args)
+		if err != nil {
+			return err
+		}
+		list, problems := wazuh.Convert(files)
+		list = slices.DeleteFunc(list, func(c wazuh.Converted) bool { return c.ID < from || c.ID > to })
+		return a.reportWazuh(c.OutOrStdout(), list, problems, out, all)
+	}
+	return c
+}
+
+var rangeForm = regexp.MustCompile(`^(\d{1,9})(?:-(\d{1,9}))?$`)
+
+func idRange(s string) (from, to int, err error) {
+	if s == "" {
+		return 0, 1 << 30, nil
+	}
+	m := rangeForm.FindStringSubmatch(s)
+	if m == nil {
+		return 0, 0, fmt.Errorf("import wazuh: --only %s is neither an id nor a range such as 100000-120000", s)
+	}
+	from, _ = strconv.Atoi(m[1])
+	if to = from; m[2] != "" {
+		to, _ = strconv.Atoi(m[2])
+	}
+	return from, to, nil
+}
+
+func readXML(paths []string) ([]wazuh.File, error) {
+	var out []wazuh.File
+	for _, p := range paths {
+		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || name != p && filepath.Ext(name) != ".xml" {
+				return err
+			}
+			data, err := os.ReadFile(name)
+			if err == nil {
+				out = append(out, wazuh.File{Name: filepath.ToSlash(name), Data: data})
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("import wazuh: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// importedWazuh is what `rules import wazuh --json` prints.
+type importedWazuh struct {
+	Rules    int               `json:"rules"`
+	Base     int               `json:"base"`    // of level 0 or noalert: others refine them
+	Loaded   int               `json:"loaded"`  // of the rest
+	Guessed  int               `json:"guessed"` // of these, with a field or decoder that the hub has no column or source for
+	Problems []string          `json:"problems"`
+	Reports  []wazuh.Converted `json:"reports"`
+	Written  int               `json:"written"`
+}
+
+func (a *author) reportWazuh(w io.Writer, list []wazuh.Converted, problems []error, out string, all bool) error {
+	sum := importedWazuh{Rules: len(list), Reports: list, Problems: []string{}}
+	for _, p := range problems {
+		sum.Problems = append(sum.Problems, p.Error())
+	}
+	type reason struct {
+		text, example string
+		count         int
+	}
+	var reasons []*reason
+	for i := range list {
+		c := &list[i]
+		switch {
+		case c.Base:
+			sum.Base++
+		case c.Loaded:
+			sum.Loaded++
+			if len(c.Guessed) > 0 {
+				sum.Guessed++
+			}
+			if out != "" {
+				if err := writeText(filepath.Join(out, "wazuh", strconv.Itoa(c.ID)+".yml"), []byte(c.Text)); err != nil {
+					return err
+				}
+				sum.Written++
+			}
+		default:
+			text := c.Cause()
+			i := slices.IndexFunc(reasons, func(r *reason) bool { return r.text == text })
+			if i < 0 || all {
+				i = len(reasons)
+				reasons = append(reasons, &reason{text: text, example: fmt.Sprintf("%s:%d: rule %d", c.File, c.Line, c.ID)})
+			}
+			reasons[i].count++
+		}
+	}
+	if a.json {
+		return a.print(w, sum)
+	}
+	for _, p := range sum.Problems {
+		fmt.Fprintln(w, p)
+	}
+	slices.SortStableFunc(reasons, func(x, y *reason) int { return y.count - x.count })
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range reasons {
+		fmt.Fprintf(t, "%d\t%s\t%s\n", r.count, r.text, r.example)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if sum.Rules == 0 {
+		return errors.New("import wazuh: there are no rules")
+	}
+	alerting := sum.Rules - sum.Base
+	fmt.Fprintf(w, "%d of %d rules that alert are converted (%.1f %%); %d more only group others\n", sum.Loaded, alerting, share(sum.Loaded, alerting), sum.Base)
+	fmt.Fprintf(w, "%d of them read a field or a decoder that no column or source of the hub stands for: look at these before you rely on them (--json lists them as guessed)\n", sum.Guessed)
+	if out != "" {
+		fmt.Fprintf(w, "%d rules written to %s\n", sum.Written, filepath.Join(out, "wazuh"))
+	}
+	return nil
+}
+
+func writeText(name string, data []byte) error {
+	err := os.MkdirAll(filepath.Dir(name), 0o755)
+	if err == nil {
+		err = os.WriteFile(name, data, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write rule: %w", err)
+	}
+	return nil
+}
