@@ -63,6 +63,9 @@ type Options struct {
 	SilenceInterval time.Duration
 	// Inhibit mutes alerts while others fire.
 	Inhibit []Inhibition
+	// Budget is what the evaluation of one rule may cost before it rests; zero
+	// means any.
+	Budget Budget
 	// Metrics receives the service's counters; nil means none.
 	Metrics *telemetry.Registry
 }
@@ -72,7 +75,7 @@ func DefaultOptions() Options {
 	return Options{
 		Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second,
 		Heartbeat: time.Second, Expiry: 5 * time.Second, TickInterval: 500 * time.Millisecond,
-		MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second,
+		MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second, Budget: DefaultBudget(),
 	}
 }
 
@@ -96,6 +99,9 @@ type Service struct {
 	rules   []*rule.Rule
 	parts   map[int]*partition // owned now
 	past    correlate.Stats    // of partitions owned before
+
+	sample *match.Sample // what the matchers learned of the events
+	costs  costs
 
 	seen   seen // by the match stage, to be told to the leader
 	leader atomic.Pointer[leader]
@@ -128,12 +134,16 @@ func New(opts Options) (*Service, error) {
 	if err := opts.Silence.Check(); err != nil {
 		return nil, fmt.Errorf("detect: silence: %w", err)
 	}
+	if err := opts.Budget.Check(); err != nil {
+		return nil, fmt.Errorf("detect: budget: %w", err)
+	}
 	for i := range opts.Inhibit {
 		if err := opts.Inhibit[i].Check(); err != nil {
 			return nil, fmt.Errorf("detect: %w", err)
 		}
 	}
-	s := &Service{opts: opts, log: opts.Logger, parts: map[int]*partition{}, mute: mute.New(opts.Inhibit, opts.Logger), mutesKnown: make(chan struct{})}
+	s := &Service{opts: opts, log: opts.Logger, parts: map[int]*partition{}, mute: mute.New(opts.Inhibit, opts.Logger), mutesKnown: make(chan struct{}), sample: match.NewSample(),
+		costs: costs{resting: map[string]float64{}, names: map[string]float64{}, told: make(chan match.Verdict, maxTold)}}
 	if opts.RulesDir != "" {
 		// Before reading, so that a change in between is not missed.
 		s.print = fingerprint(opts.RulesDir)
@@ -189,7 +199,7 @@ func (s *Service) Run(ctx context.Context) error {
 	parts := []func(context.Context) error{
 		func(ctx context.Context) error { return s.match(ctx, others == 0) },
 		func(ctx context.Context) error { table.Run(ctx, s.own); return nil },
-		s.watch, s.tell, s.muting,
+		s.watch, s.tell, s.muting, s.tellCosts, s.relearn,
 	}
 	errs := make([]error, len(parts))
 	for i, f := range parts {
@@ -219,8 +229,9 @@ func (s *Service) Reload() error {
 
 // install compiles a set aside and swaps it in between blocks.
 func (s *Service) install(loaded *set) {
-	g := &generation{rules: loaded.rules, matcher: match.New(rule.Matched(loaded.rules)), feeds: rule.NewFeeds(loaded.rules)}
+	g := &generation{rules: loaded.rules, matcher: s.compile(loaded.rules), feeds: rule.NewFeeds(loaded.rules)}
 	s.set = loaded
+	s.costs.awake()
 	s.matcher.Store(g)
 	s.partsMu.Lock()
 	defer s.partsMu.Unlock()

@@ -51,5 +51,11 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	out.Set("vagus_detect_sources_silent", "sources that have fallen silent or collapsed, as the leader knows", float64(silent))
 	out.Set("vagus_detect_rules_blind", "rules all of whose sources are silent, as the leader knows", float64(blind))
 	s.collectMutes(out)
+	s.costs.mu.Lock()
+	for id, share := range s.costs.names {
+		out.Set("vagus_detect_rule_over_budget", "share of a core that the evaluation of a rule took in its last window above the budget", share, "rule", id)
+	}
+	out.Set("vagus_detect_rules_resting", "rules that are not evaluated for a while because they cost too much", float64(len(s.costs.resting)))
+	s.costs.mu.Unlock()
 	out.Set("vagus_detect_rules", "rules running", float64(len(s.matcher.Load().rules)))
 }

@@ -29,6 +29,10 @@ type Health struct {
 	Silent []silence.Silence `json:"silent"`
 	// Blind has the rules all of whose sources are silent, with these sources.
 	Blind map[string][]string `json:"blind"`
+	// Resting has the rules that are not evaluated for a while because they cost
+	// too much, with the share of a core that they took. It is what the leading
+	// instance knows of itself.
+	Resting map[string]float64 `json:"resting,omitempty"`
 }
 
 // ReadHealth returns what the running service told last, at most some seconds
@@ -186,7 +190,7 @@ func (l *leader) health() Health {
 	rules := l.s.matcher.Load().rules
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := Health{At: time.Now().UTC(), Silent: l.silent.Silent(), Blind: map[string][]string{}}
+	h := Health{At: time.Now().UTC(), Silent: l.silent.Silent(), Blind: map[string][]string{}, Resting: l.s.costs.restingNow()}
 	if len(h.Silent) == 0 {
 		return h
 	}

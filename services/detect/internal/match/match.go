@@ -39,6 +39,7 @@ type Matcher struct {
 	blocks uint64
 	hits   []bool  // by row: some first witness holds
 	found  []int32 // rules that match the row at hand
+	guard  *guard  // nil: rules may cost what they cost
 	failed uint64
 }
 
@@ -108,6 +109,9 @@ func (m *Matcher) Match(b *block.Block, emit func(r *rule.Rule, row int)) {
 	if trimmed := m.index.trim(); m.router.trim() || trimmed {
 		clear(m.narrow)
 		m.masks, m.known = m.masks[:0], m.known[:0]
+	}
+	if m.guard != nil {
+		m.guard.judge(m)
 	}
 	if !m.router.open(b) {
 		return
@@ -213,11 +217,7 @@ func (m *Matcher) try(id int32) {
 		return
 	}
 	m.index.stats.Candidates++
-	ok, err := u.rest.eval(&m.scope)
-	if err == nil && ok {
-		ok, err = m.rules[u.rule].excepted(&m.scope)
-		ok = !ok
-	}
+	ok, err := m.eval(u)
 	if err != nil {
 		m.failed++
 		return
@@ -226,6 +226,15 @@ func (m *Matcher) try(id int32) {
 		m.done[u.rule] = m.scope.stamp
 		m.found = append(m.found, u.rule)
 	}
+}
+
+// decide evaluates the rest of a unit and the rule's exceptions.
+func (m *Matcher) decide(u *unit) (bool, error) {
+	if ok, err := u.rest.eval(&m.scope); !ok || err != nil {
+		return false, err
+	}
+	out, err := m.rules[u.rule].excepted(&m.scope)
+	return !out, err
 }
 
 // second reports whether the second witness of a unit holds in the row at hand.

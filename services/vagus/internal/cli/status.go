@@ -23,9 +23,10 @@ type status struct {
 	Consumers  []bus.Lag         `json:"consumers"`
 	Edges      []edgeLag         `json:"edges,omitempty"`
 	Pulls      []pulled          `json:"pulls,omitempty"`
-	Silent     []string          `json:"silent"` // sources that have fallen silent
-	Blind      []string          `json:"blind"`  // rules all of whose sources have
-	Detect     []detect.Instance `json:"detect"` // who detects, and owns what
+	Silent     []string          `json:"silent"`  // sources that have fallen silent
+	Blind      []string          `json:"blind"`   // rules all of whose sources have
+	Resting    []string          `json:"resting"` // rules that cost too much to be evaluated
+	Detect     []detect.Instance `json:"detect"`  // who detects, and owns what
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -55,13 +56,15 @@ func (a *app) statusCommand() *cobra.Command {
 		if out.Edges, err = edges(cmd.Context(), b); err != nil {
 			return err
 		}
-		out.Silent, out.Blind = []string{}, []string{}
+		out.Silent, out.Blind, out.Resting = []string{}, []string{}, []string{}
 		if h, err := detect.ReadHealth(cmd.Context(), b); err == nil {
 			for _, q := range h.Silent {
 				out.Silent = append(out.Silent, q.Source)
 			}
 			out.Blind = slices.AppendSeq(out.Blind, maps.Keys(h.Blind))
 			slices.Sort(out.Blind)
+			out.Resting = slices.AppendSeq(out.Resting, maps.Keys(h.Resting))
+			slices.Sort(out.Resting)
 		}
 		if out.Detect, err = detect.ReadInstances(cmd.Context(), b); err != nil {
 			out.Detect = []detect.Instance{} // none has been here since the bus began
@@ -83,6 +86,9 @@ func (a *app) statusCommand() *cobra.Command {
 		fmt.Fprintf(w, "hub          process %d, data in %s\ningest       %s\nAPI          %s\nClickHouse   %s (%s)\nbus          %s\n\n", s.PID, a.data, s.IngestURL, s.APIURL, out.URLs["clickhouse"], out.ClickHouse, s.NATSURL)
 		if len(out.Silent) > 0 {
 			fmt.Fprintf(w, "silent       %s\nblind rules  %s\n\n", strings.Join(out.Silent, ", "), strings.Join(out.Blind, ", "))
+		}
+		if len(out.Resting) > 0 {
+			fmt.Fprintf(w, "resting      %s (these rules cost too much and are not evaluated for a while)\n\n", strings.Join(out.Resting, ", "))
 		}
 		if err := printStreams(w, out.Streams); err != nil {
 			return err

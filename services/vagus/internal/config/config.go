@@ -97,6 +97,7 @@ type Normalize struct {
 type Detect struct {
 	Rules   string         `yaml:"rules"`
 	Silence detect.Silence `yaml:"silence"` // sources that stop sending
+	Budget  detect.Budget  `yaml:"budget"`  // what one rule may cost
 	// Inhibit mutes alerts while others fire.
 	Inhibit []detect.Inhibition `yaml:"inhibit"`
 }
@@ -175,6 +176,7 @@ func Default() Config {
 		Data:    DefaultData(),
 		Log:     Log{Level: "info", Format: "text"},
 		Ingest:  Ingest{Addr: "127.0.0.1:8480"},
+		Detect:  Detect{Budget: detect.DefaultBudget()},
 		Respond: Respond{Addr: "127.0.0.1:8481"},
 		ClickHouse: ClickHouse{
 			Addr: "127.0.0.1:8123",
@@ -286,6 +288,9 @@ func (c *Config) check(data []byte) error {
 		if err := c.Detect.Inhibit[i].Check(); err != nil {
 			return at("detect.inhibit", "%s", err)
 		}
+	}
+	if err := c.Detect.Budget.Check(); err != nil {
+		return at("detect.budget", "%s", err)
 	}
 	if err := c.Detect.Silence.Check(); err != nil {
 		return at("detect.silence", "%s", err)
