@@ -24,6 +24,7 @@ var micros = []micro{
 	{"map", "./services/normalize/internal/mapping", "Map/(nginx.access|kubernetes.audit|litellm.proxy|microsoft.sysmon|opentelemetry.genai)", "1s", "50ms"},
 	{"block", "./services/internal/block", "Build|Decode", "1s", "50ms"},
 	{"match", "./services/detect/internal/match", "Match", "1s", "50ms"},
+	{"correlate", "./services/detect", "^BenchmarkCorrelate$", "3x", "1x"},
 	{"store", "./services/store", ".", "400000x", "70000x"},
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -84,6 +85,7 @@ type printer struct {
 	blk    block.Block
 	raw    block.Raw
 	line   []byte
+	reader finding.SignalReader
 }
 
 func (p *printer) print(what string, data []byte) error {
@@ -101,6 +103,8 @@ func (p *printer) print(what string, data []byte) error {
 			_, err := fmt.Fprintf(p.out, "%s  %-9s %-8s %s  %s  %s\n", short(al.RaisedAt), al.Status, al.Level, clean(al.Rule), clean(al.Entity.Type+":"+al.Entity.Value), clean(al.Reason))
 			return err
 		}
+	case "signals":
+		return p.signals(data)
 	case "runs":
 		var tr run.Transition
 		if err := json.Unmarshal(data, &tr); err != nil {
@@ -113,6 +117,16 @@ func (p *printer) print(what string, data []byte) error {
 	}
 	_, err := fmt.Fprintf(p.out, "%s\n", data)
 	return err
+}
+
+func (p *printer) signals(data []byte) error {
+	var failed error
+	err := p.reader.Read(data, func(s *finding.Signal) {
+		if failed == nil {
+			failed = json.NewEncoder(p.out).Encode(s)
+		}
+	})
+	return errors.Join(err, failed)
 }
 
 func (p *printer) events(data []byte) error {
