@@ -10,6 +10,7 @@ import (
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/ruletest"
 )
 
 const logons = `title: Refused logon
@@ -131,6 +132,49 @@ func TestCorrelationProblems(t *testing.T) {
 			}
 			if len(res.Rules) != 3 {
 				t.Errorf("%d rules load, want the 3 simple ones", len(res.Rules))
+			}
+		})
+	}
+}
+
+// TestCorrelationRaises lets events happen and looks at the alerts.
+func TestCorrelationRaises(t *testing.T) {
+	security := func(after time.Duration, code, user string) rule.TestEvent {
+		e := testEvent(event.FamilyIdentity, fields{"class_uid": int64(3002), "source": "microsoft.security", "metadata.event_code": code, "user.name": user, "device.hostname": "pc-1"})
+		e.After = after
+		return e
+	}
+	whoami := launched(fields{"process.path": `C:\Windows\System32\whoami.exe`, "actor.user.name": "ada"})
+	whoami.After = time.Minute
+	count := "correlation: {type: event_count, rules: [refused], group-by: [TargetUserName], timespan: 10m, condition: {gte: 3}}"
+	ordered := "correlation:\n  type: temporal_ordered\n  rules: [refused, process]\n  aliases: {who: {refused: TargetUserName, process: User}}\n  group-by: [who]\n  timespan: 5m"
+	for name, tc := range map[string]struct {
+		body   string
+		events []rule.TestEvent
+		want   string
+	}{
+		"three":         {count, []rule.TestEvent{security(0, "4625", "ada"), security(time.Second, "4625", "ada"), security(time.Second, "4625", "ada")}, "user ada"},
+		"of two users":  {count, []rule.TestEvent{security(0, "4625", "ada"), security(time.Second, "4625", "bo"), security(time.Second, "4625", "ada")}, ""},
+		"too slow":      {count, []rule.TestEvent{security(0, "4625", "ada"), security(6*time.Minute, "4625", "ada"), security(6*time.Minute, "4625", "ada")}, ""},
+		"in order":      {ordered, []rule.TestEvent{security(0, "4625", "ada"), whoami}, "user ada"},
+		"of two people": {ordered, []rule.TestEvent{security(0, "4625", "bo"), whoami}, ""},
+		"not in order":  {ordered, []rule.TestEvent{whoami, security(time.Minute, "4625", "ada")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := Load([]rule.File{{Name: "c.yml", Data: []byte(correlated(tc.body))}})
+			if problems := append(res.Problems, rule.Link(res.Rules)...); rule.Failed(problems) {
+				t.Fatal(problems)
+			}
+			out, err := ruletest.Play(res.Rules[3], tc.events, ruletest.Options{Rules: res.Rules})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, a := range out.Alerts {
+				got = append(got, a.Entity.Type+" "+a.Entity.Value)
+			}
+			if diff := cmp.Diff(tc.want, strings.Join(got, ", ")); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}
