@@ -115,6 +115,12 @@ func TestListings(t *testing.T) {
 		"rules":  {}, "rules list": {{}}, "rules check": {{}}, "rules test": {{}}, "rules explain": {{args: "kubernetes.exec-into-ai-workload"}},
 		"playbooks list": {{}}, "sources list": {{}}, "sources check": {{empty: true}}, "sources guess": {{args: combined}},
 		"sources explain": {{args: "nginx.access " + combined, lines: true}}, "token list": {{empty: true}},
+		"silences": {}, "silences list": {{empty: true}}, "silences add": {{args: "rule=no-such -c test --dry-run"}},
+		"silences show": {}, "silences expire": {}, // of one that is there; see the tests of detect
+		"content": {}, "content list": {{}}, "content log": {{empty: true}}, "content diff": {{args: "../../../rules"}},
+		"content push": {}, "content rollback": {}, "content pull": {}, // change the rules; see the tests of detect
+		"rules import": {}, "rules import atr": {}, "rules import sigma": {}, "rules import wazuh": {}, // read files of others; see the tests of detect
+		"rules regress": {}, "rules equiv": {}, "rules backtest": {}, "alerts disposition": {}, // see the tests of detect
 		"send": {}, // sends; see the tests of following and of resuming
 		"tail": {}, // does not end; see TestTail
 	}
