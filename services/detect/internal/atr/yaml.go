@@ -49,12 +49,8 @@ type reader struct {
 	problems []rule.Problem
 }
 
-func (r *reader) error(n *node, format string, args ...any) { r.add(n, false, format, args...) }
-
-func (r *reader) warn(n *node, format string, args ...any) { r.add(n, true, format, args...) }
-
-func (r *reader) add(n *node, warning bool, format string, args ...any) {
-	p := rule.Problem{File: r.file, Line: 1, Column: 1, Warning: warning, Message: fmt.Sprintf(format, args...)}
+func (r *reader) error(n *node, format string, args ...any) {
+	p := rule.Problem{File: r.file, Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
 	if n != nil && n.line > 0 {
 		p.Line, p.Column = n.line, n.column
 	}
