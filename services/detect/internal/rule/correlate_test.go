@@ -148,6 +148,8 @@ func TestLink(t *testing.T) {
 		"circle":   {[]string{chain("t.a", "t.b"), chain("t.b", "t.c"), chain("t.c", "t.a")}, "correlates this rule in turn"},
 		"no such field": {[]string{simple, correlation("t.a", false, "type: event_count", "rules: t.simple", "group_by: dns.query", "timespan: 1h", "condition: {gt: 4}")},
 			"events of rule t.simple have no field dns.query"},
+		"alerts do not tell": {[]string{simple, correlation("t.a", false, "type: chain", "rules: t.simple", "group_by: tool.name", "timespan: 1h")},
+			"alerts of rule t.simple do not tell tool.name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string

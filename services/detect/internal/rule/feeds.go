@@ -169,7 +169,9 @@ func Link(rules []*Rule, known ...*Rule) []Problem {
 				report(s, "correlate: rule %s is not enabled", s.ID)
 			case reaches(all, of, r.ID, map[*Rule]bool{}):
 				report(s, "correlate: rule %s correlates this rule in turn", s.ID)
-			case of.When != nil && of.Correlate == nil && r.Correlate.Type != Chain:
+			case of.Correlate != nil || r.Correlate.Type == Chain:
+				r.linkAlerts(of, s, report)
+			case of.When != nil:
 				r.linkColumns(of, s, report)
 			}
 		}
@@ -184,6 +186,23 @@ func (r *Rule) linkColumns(of *Rule, s Step, report func(Step, string, ...any)) 
 		id := r.Correlate.GroupBy[i].Column(step)
 		if event.Columns[id].Families&of.Source.Families == 0 {
 			report(s, "correlate: events of rule %s have no field %s to group by (an alias may name another)", s.ID, event.Columns[id].Path)
+		}
+	}
+}
+
+// linkAlerts checks that the alerts of a rule tell what they are grouped by.
+func (r *Rule) linkAlerts(of *Rule, s Step, report func(Step, string, ...any)) {
+	told := map[string]bool{}
+	for _, k := range of.GroupBy() {
+		told[k.Name] = true
+	}
+	for _, id := range of.Shown() {
+		told[event.Columns[id].Path] = true
+	}
+	step := slices.IndexFunc(r.Correlate.Steps, func(x Step) bool { return x.Name == s.Name })
+	for i := range r.Correlate.GroupBy {
+		if path := event.Columns[r.Correlate.GroupBy[i].Column(step)].Path; !told[path] {
+			report(s, "correlate: alerts of rule %s do not tell %s: add it to its alert.fields", s.ID, path)
 		}
 	}
 }
