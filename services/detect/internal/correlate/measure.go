@@ -24,8 +24,6 @@ func fixed(v float64) uint64 {
 	return uint64(int64(math.Round(v * unit)))
 }
 
-func number(aux uint64) float64 { return float64(int64(aux)) / unit }
-
 // sum is a 128-bit sum of millionths.
 type sum struct {
 	hi int64
