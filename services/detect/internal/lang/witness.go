@@ -7,6 +7,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/vagus-hub/vagus/schemas/event"
@@ -223,6 +224,9 @@ func (l Literal) cost() float64 {
 			c = 0.004
 		}
 	case LitContains:
+		if l.Text[0] >= utf8.RuneSelf {
+			return 0.005 // other scripts are rare where rules look
+		}
 		c = [...]float64{1, 0.6, 0.4, 0.15, 0.05, 0.02, 0.01, 0.006}[min(len(l.Text), 7)]
 		if len(l.Text) > 7 {
 			c = 0.003
@@ -284,7 +288,7 @@ func patternLits(re *syntax.Regexp) ([]string, float64) {
 	case syntax.OpLiteral:
 		s := safeLiteral(re)
 		if len(s) == 0 || len(s) == 1 && (plain(s[0]) || s[0] == '"' || s[0] == '\'' || s[0] == '=' || s[0] == ',') {
-			return nil, 1
+			return caseForms(re)
 		}
 		return []string{s}, Literal{Kind: LitContains, Text: s}.cost()
 	case syntax.OpCapture, syntax.OpPlus:
@@ -335,6 +339,29 @@ func safeLiteral(re *syntax.Regexp) string {
 		run = run[:0]
 	}
 	return Fold(best)
+}
+
+// caseForms lists the forms of a character beyond ASCII in a literal that
+// ignores case; none if there is no such character.
+func caseForms(re *syntax.Regexp) ([]string, float64) {
+	if re.Flags&syntax.FoldCase == 0 {
+		return nil, 1
+	}
+next:
+	for _, r := range re.Rune {
+		if r < utf8.RuneSelf || r == utf8.RuneError {
+			continue
+		}
+		forms := []string{string(r)}
+		for o := unicode.SimpleFold(r); o != r; o = unicode.SimpleFold(o) {
+			if o < utf8.RuneSelf {
+				continue next // k and s are everywhere
+			}
+			forms = append(forms, string(o))
+		}
+		return forms, 0.005 * float64(len(forms))
+	}
+	return nil, 1
 }
 
 func strange(r rune) bool { return r >= 0x80 || r|0x20 == 's' || r|0x20 == 'k' }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
-	"github.com/vagus-hub/vagus/services/internal/block"
 )
 
 // index finds, for every value of a field, the units whose witnesses it
@@ -24,6 +23,7 @@ type index struct {
 	cache []cached
 	seed  uint64
 	fold  []byte
+	addr  []byte
 	key   []byte
 	found hits // scratch
 	room  int  // bytes that bitmaps may still take
@@ -291,7 +291,8 @@ func (x *index) scan(c *columnIndex, v []byte, kind event.Kind) uint32 {
 		if addr == netip.IPv6Unspecified() {
 			return 0
 		}
-		v = []byte(block.FormatIP(addr))
+		x.addr = addr.AppendTo(x.addr[:0]) // as block.FormatIP writes it
+		v = x.addr
 	default:
 		if len(c.nets) > 0 {
 			addr, _ = netip.ParseAddr(string(v))

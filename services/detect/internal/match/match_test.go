@@ -25,7 +25,7 @@ func naive(t testing.TB, rules []*rule.Rule, b *block.Block) []string {
 	var vm lang.Machine
 	for row := range b.Rows() {
 		for _, r := range rules {
-			if !routed(r, b, row) {
+			if !wantedBy(r, b, row) {
 				continue
 			}
 			env := map[string]any{}
@@ -40,8 +40,8 @@ func naive(t testing.TB, rules []*rule.Rule, b *block.Block) []string {
 	return out
 }
 
-// routed says whether a rule wants a row, by its source alone.
-func routed(r *rule.Rule, b *block.Block, row int) bool {
+// wantedBy says whether a rule wants a row, by its source alone.
+func wantedBy(r *rule.Rule, b *block.Block, row int) bool {
 	source, class := b.Header.Source, uint32(0)
 	if c := b.Column(event.Source); c != nil {
 		source = c.Text(row)
@@ -95,7 +95,7 @@ func list(r *rand.Rand) string {
 	return "[" + strings.Join(out, ", ") + "]"
 }
 
-var patterns = []string{`(?i)powershell`, `(?i)sk`, `^a`, `exe$`, `[a-z]+`, `ignore (all )?previous`, `(?i)(adm|foo).*`, `\d+\.\d+`, `(?i)KELVIN|k`, `é|É`, `(?i)élan`, `^$`, `a{2,}`, `�`, `.{3,}`, `(?s).{12,}`, "\x60?/.*/", `a.*a`, `\bfoo\b`, `^.{4}$`, `(?i)prev.{1,3}us|k.*k`}
+var patterns = []string{`(?i)powershell`, `(?i)sk`, `^a`, `exe$`, `[a-z]+`, `ignore (all )?previous`, `(?i)(adm|foo).*`, `\d+\.\d+`, `(?i)KELVIN|k`, `é|É`, `(?i)élan`, `^$`, `a{2,}`, `�`, `.{3,}`, `(?s).{12,}`, "\x60?/.*/", `a.*a`, `\bfoo\b`, `^.{4}$`, `(?i)prev.{1,3}us|k.*k`, `(?is)É`, `(?i)é|Ԝ`}
 
 // field is a text that rules read: a column, a key of unmapped, a number.
 func field(r *rand.Rand) string {
@@ -153,7 +153,7 @@ func expression(r *rand.Rand, depth int) string {
 	case 15, 16:
 		return fmt.Sprintf("%s(%s, %s, %s)", pick(r, []string{"wildcard", "iwildcard"}), pick(r, []string{text, listCol}), quote(pick(r, globs)), quote(pick(r, globs)))
 	case 18:
-		return pick(r, []string{`metadata.event_code == "1"`, `metadata.event_code in ["1", "Logon"]`, `ieq(metadata.event_code, "10")`, `ieq(metadata.event_code, "logon")`, `metadata.event_code != "1"`, `metadata.event_code == ""`})
+		return pick(r, []string{`metadata.event_code == "1"`, `metadata.event_code in ["1", "Logon"]`, `ieq(metadata.event_code, "10")`, `ieq(metadata.event_code, "logon")`, `metadata.event_code != "1"`, `activity_name == "Launch"`, `ieq(activity_name, "launch", "open")`, `not ieq(metadata.log_name, "System")`, `metadata.log_name in ["system", "Security"]`, `metadata.event_code == ""`})
 	case 19:
 		return pick(r, []string{"activity_id == 1", "activity_id in [0, 2]", "activity_id == -1", "class_uid == 6003", "class_uid in [0, 4002]", "activity_id > 1"})
 	case 20:
@@ -237,6 +237,8 @@ func randomBlock(t testing.TB, r *rand.Rand, rows int) *block.Block {
 		b.SetInt(event.AIStream, int64(r.IntN(2)))
 		b.SetInt(event.ClassUID, pick(r, []int64{0, 6003, 4002}))
 		b.SetInt(event.ActivityID, int64(r.IntN(3)))
+		b.SetString(event.ActivityName, pick(r, []string{"", "Launch", "launch", "Open", "Other"}))
+		b.SetString(event.MetadataLogName, pick(r, []string{"", "System", "system", "Security"}))
 		b.SetString(event.MetadataEventCode, pick(r, []string{"", "1", "10", "Logon", "logon", "7"}))
 		if r.IntN(2) == 0 {
 			b.SetString(event.Source, pick(r, []string{"one", "two", "three"}))

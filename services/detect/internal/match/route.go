@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/internal/block"
 )
 
@@ -12,8 +13,9 @@ import (
 type router struct {
 	units  []unit
 	fields *fields
-	codes  map[string]bool // event codes that a unit asks for
+	asked  [len(routed)]map[string]bool // folded texts that a unit asks for
 	memo   map[routeKey]*route
+	fold   []byte // scratch
 
 	rows  []uint16 // by row: place in local
 	local []*route // of the block at hand
@@ -21,13 +23,13 @@ type router struct {
 	table [256]uint16 // hash → place in keys + 1
 }
 
-// routeKey is what routing depends on. A code that no unit asks for is "".
+// routeKey is what routing depends on. A text that no unit asks for is "".
 type routeKey struct {
 	family   uint8
 	class    uint32
 	activity uint32
 	source   string
-	code     string
+	texts    [len(routed)]string
 }
 
 // route is a set of units with what they need.
@@ -46,8 +48,9 @@ type route struct {
 
 // localKey is a routeKey in the terms of the block at hand.
 type localKey struct {
-	class, activity, source, code uint32
-	place                         uint16
+	class, activity, source uint32
+	texts                   [len(routed)]uint32
+	place                   uint16
 }
 
 // maxRoutes bounds the routes remembered.
@@ -62,10 +65,15 @@ func (b bitset) has(i int32) bool { return b[i>>6]&(1<<(i&63)) != 0 }
 func (b bitset) add(i int32)      { b[i>>6] |= 1 << (i & 63) }
 
 func newRouter(units []unit, f *fields) router {
-	r := router{units: units, fields: f, codes: map[string]bool{}, memo: map[routeKey]*route{}}
+	r := router{units: units, fields: f, memo: map[routeKey]*route{}}
+	for i := range r.asked {
+		r.asked[i] = map[string]bool{}
+	}
 	for i := range units {
-		for _, c := range units[i].need.codes {
-			r.codes[c] = true
+		for _, t := range units[i].need.texts {
+			for _, s := range t.texts {
+				r.asked[t.at][lang.Fold(s)] = true
+			}
 		}
 	}
 	return r
@@ -73,13 +81,19 @@ func newRouter(units []unit, f *fields) router {
 
 // resolve finds the route of a key.
 func (r *router) resolve(k routeKey) *route {
-	if !r.codes[k.code] {
-		k.code = ""
+	for i := range k.texts {
+		r.fold = lang.AppendFold(r.fold[:0], k.texts[i])
+		if !r.asked[i][string(r.fold)] {
+			k.texts[i] = ""
+		}
 	}
 	if out := r.memo[k]; out != nil {
 		return out
 	}
-	k.source, k.code = strings.Clone(k.source), strings.Clone(k.code)
+	k.source = strings.Clone(k.source)
+	for i := range k.texts {
+		k.texts[i] = strings.Clone(k.texts[i])
+	}
 	out := &route{key: k, id: uint32(len(r.memo)), units: newBitset(len(r.units)), slots: make([]bool, r.fields.count()), wants: make([]bool, len(r.fields.virtual))}
 	learn := make([]bool, r.fields.count())
 	for i := range r.units {
@@ -131,7 +145,11 @@ func (r *router) open(b *block.Block) bool {
 	r.local, r.keys = r.local[:0], r.keys[:0]
 	clear(r.table[:])
 	classes, activities := b.Column(event.ClassUID), b.Column(event.ActivityID)
-	sources, codes := keysOf(b.Column(event.Source)), keysOf(b.Column(event.MetadataEventCode))
+	sources := keysOf(b.Column(event.Source))
+	var texts [len(routed)][]uint32
+	for i, id := range routed {
+		texts[i] = keysOf(b.Column(id))
+	}
 	some := false
 	var last localKey
 	for row := range n {
@@ -145,8 +163,10 @@ func (r *router) open(b *block.Block) bool {
 		if sources != nil {
 			k.source = sources[row]
 		}
-		if codes != nil {
-			k.code = codes[row]
+		for i, keys := range texts {
+			if keys != nil {
+				k.texts[i] = keys[row]
+			}
 		}
 		k.place = last.place
 		if row == 0 || k != last {
@@ -169,7 +189,10 @@ func keysOf(c *block.Column) []uint32 {
 // find is the place in local of a key.
 func (r *router) find(b *block.Block, k localKey) uint16 {
 	k.place = 0
-	h := (k.class*31+k.activity)*0x9E3779B1 ^ k.source*0x85EBCA6B ^ k.code*0xC2B2AE35
+	h := (k.class*31+k.activity)*0x9E3779B1 ^ k.source*0x85EBCA6B
+	for _, t := range k.texts {
+		h = h*0xC2B2AE35 ^ t*0x27D4EB2F
+	}
 	h ^= h >> 15
 	for i := h & 255; ; i = (i + 1) & 255 {
 		at := r.table[i]
@@ -197,8 +220,10 @@ func (r *router) place(b *block.Block, k localKey) uint16 {
 	if c := b.Column(event.Source); c != nil {
 		key.source = c.Dict().At(int(k.source))
 	}
-	if c := b.Column(event.MetadataEventCode); c != nil {
-		key.code = c.Dict().At(int(k.code))
+	for i, id := range routed {
+		if c := b.Column(id); c != nil {
+			key.texts[i] = c.Dict().At(int(k.texts[i]))
+		}
 	}
 	at := r.resolve(key)
 	for i, have := range r.local {

@@ -175,8 +175,27 @@ type need struct {
 	classes    []uint32
 	products   []string
 	activities []uint32
-	codes      []string // metadata.event_code
+	texts      []textNeed
 	never      bool
+}
+
+// routed are the text columns that routing looks at: they have few values, and
+// rules of one kind agree on them.
+var routed = [...]event.ColumnID{event.MetadataEventCode, event.ActivityName, event.MetadataLogName}
+
+// textNeed is a demand on one of the routed columns: one of the texts, or none.
+type textNeed struct {
+	at    int // in routed
+	fold  bool
+	none  bool
+	texts []string // folded if fold
+}
+
+func (t *textNeed) fits(v string) bool {
+	if t.fold {
+		v = lang.Fold(v)
+	}
+	return slices.Contains(t.texts, v) != t.none
 }
 
 func needOf(s rule.Source) need {
@@ -185,10 +204,12 @@ func needOf(s rule.Source) need {
 
 // take makes a part of a conjunction routing, if it is about nothing else.
 func (n *need) take(p *lang.Node) bool {
-	if p.Neg || p.View != lang.Plain {
+	if p.View != lang.Plain {
 		return false
 	}
 	switch {
+	case p.Neg && p.Op != lang.Eq:
+		return false
 	case p.Op == lang.Num && p.Cmp == lang.EQ && (p.Col == event.ActivityID || p.Col == event.ClassUID):
 		var want []uint32
 		for _, v := range p.Nums {
@@ -203,17 +224,20 @@ func (n *need) take(p *lang.Node) bool {
 			n.classes, n.never = meet(n.classes, want, n.never)
 		}
 		return true
-	case p.Op == lang.Eq && p.Col == event.MetadataEventCode:
-		for _, s := range p.Lits {
-			if p.Fold && lang.Letters(s) || s == "" {
-				return false
-			}
+	case p.Op == lang.Eq:
+		at := slices.Index(routed[:], p.Col)
+		// "" also stands for values that no unit asks for.
+		if at < 0 || len(p.Lits) > maxRouted || slices.Contains(p.Lits, "") {
+			return false
 		}
-		n.codes, n.never = meet(n.codes, p.Lits, n.never)
+		n.texts = append(n.texts, textNeed{at: at, fold: p.Fold, none: p.Neg, texts: p.Lits})
 		return true
 	}
 	return false
 }
+
+// maxRouted bounds the texts of a demand that is routing.
+const maxRouted = 64
 
 // meet is what both lists have; an empty first list has all.
 func meet[T comparable](have, want []T, never bool) ([]T, bool) {
@@ -230,5 +254,5 @@ func (n *need) fits(k *routeKey) bool {
 		(len(n.classes) == 0 || slices.Contains(n.classes, k.class)) &&
 		(len(n.products) == 0 || slices.Contains(n.products, k.source)) &&
 		(len(n.activities) == 0 || slices.Contains(n.activities, k.activity)) &&
-		(len(n.codes) == 0 || slices.Contains(n.codes, k.code))
+		!slices.ContainsFunc(n.texts, func(t textNeed) bool { return !t.fits(k.texts[t.at]) })
 }
