@@ -14,7 +14,6 @@ import (
 type node struct {
 	Ref                  string           `json:"$ref"`
 	Description          string           `json:"description"`
-	Type                 string           `json:"type"`
 	Enum                 []string         `json:"enum"`
 	Default              any              `json:"default"`
 	Properties           map[string]*node `json:"properties"`
