@@ -28,6 +28,7 @@ func Command(opts CommandOptions) *cobra.Command {
 	}
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	cmd.AddCommand(
+		a.newCommand(),
 		a.checkCommand(),
 		a.testCommand(),
 		a.listCommand(),

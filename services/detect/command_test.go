@@ -251,3 +251,32 @@ func TestWatch(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNew(t *testing.T) {
+	dir := write(t, map[string]string{"event.json": `{"class": "http_activity", "source": "nginx.access", "src_endpoint.ip": "10.0.0.9", "http_request.path": "/v2/x", "http_response.code": 401}`})
+	out, err := command(t, CommandOptions{}, dir, "new", "web.odd-path", "--from", dir+"/event.json", "--out", dir+"/rules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "new.text", out)
+	if out, err := command(t, CommandOptions{}, dir, "test", dir+"/rules"); err != nil || !strings.Contains(out, "2 tests, 0 failed") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for name, args := range map[string][]string{
+		"again":     {"new", "web.odd-path", "--out", dir + "/rules"},
+		"id":        {"new", "odd path", "--out", dir + "/rules"},
+		"type":      {"new", "web.b", "--correlate", "x", "--out", dir + "/rules"},
+		"no event":  {"new", "web.b", "--from", dir + "/none", "--out", dir + "/rules"},
+		"no source": {"new", "web.b", "--source", "acme.none", "--out", dir + "/rules"},
+	} {
+		if out, err := command(t, CommandOptions{}, dir, args...); err == nil {
+			t.Errorf("%s: no error\n%s", name, out)
+		}
+	}
+	if out, err := command(t, CommandOptions{}, dir, "new", "web.odd-path", "--out", dir+"/rules", "--force", "--json"); err != nil || !strings.Contains(out, `"tests": 2`) {
+		t.Errorf("--force: %v\n%s", err, out)
+	}
+	if out, err := command(t, CommandOptions{}, dir, "new", "web.printed", "--out", "-"); err != nil || !strings.HasPrefix(out, "id: web.printed\n") {
+		t.Errorf("printed: %v\n%s", err, out)
+	}
+}

@@ -108,7 +108,7 @@ func (c *checker) look(r *rule.Rule, prefix string) {
 	c.feeds(r, prefix)
 	c.cost(r, prefix)
 	for i, x := range r.Exceptions {
-		if x.When == nil {
+		if x.When == nil || prefix != "" { // steps share those of the rule
 			continue
 		}
 		path := fmt.Sprintf("exceptions[%d].when", i)
