@@ -152,14 +152,17 @@ func (a *author) sampled(source string, use func(*block.Block) error) error {
 	if err != nil || len(names) == 0 {
 		return fmt.Errorf("there are no samples of the source %s; see `vagus sources list`", source)
 	}
+	var failed error
 	for _, name := range names {
 		data, err := fs.ReadFile(sources.FS, name)
 		if err != nil {
 			return err
 		}
-		if err := a.normalized(source, data, use); err != nil {
+		if err := a.normalized(source, data, use); err == nil || errors.Is(err, errFirst) {
 			return err
+		} else if failed == nil {
+			failed = err
 		}
 	}
-	return nil
+	return failed
 }

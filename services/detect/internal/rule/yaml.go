@@ -252,7 +252,7 @@ func (r *reader) integer(f field, what string) int {
 		case int64:
 			return int(v)
 		case uint64:
-			if v < 1<<31 {
+			if v < 1<<62 {
 				return int(v)
 			}
 		}

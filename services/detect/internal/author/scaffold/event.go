@@ -130,11 +130,7 @@ func condition(f rule.TestField) string {
 		case len(v) <= 60:
 			return fmt.Sprintf("%s == %s", f.Column.Path, strconv.Quote(v))
 		}
-		words := strings.Fields(v)
-		if len(words) > 4 {
-			return fmt.Sprintf("icontains(%s, %s)", f.Column.Path, strconv.Quote(strings.Join(words[:4], " ")))
-		}
-		return fmt.Sprintf("%s startsWith %s", f.Column.Path, strconv.Quote(cut(v, 40)))
+		return fmt.Sprintf("icontains(%s, %s)", f.Column.Path, strconv.Quote(strings.TrimSpace(cut(v, 40))))
 	case int64:
 		return fmt.Sprintf("%s == %d", f.Column.Path, v)
 	case bool:
