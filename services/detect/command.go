@@ -36,6 +36,7 @@ func Command(opts CommandOptions) *cobra.Command {
 		a.regressCommand(),
 		a.equivCommand(),
 		a.explainCommand(),
+		a.docCommand(),
 		a.backtestCommand(),
 	)
 	return cmd

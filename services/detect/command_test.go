@@ -280,3 +280,49 @@ func TestNew(t *testing.T) {
 		t.Errorf("printed: %v\n%s", err, out)
 	}
 }
+
+func TestDoc(t *testing.T) {
+	correlated := `id: web.after
+title: Refused, then | let <b>in</b>
+description: First refused, then let in.
+level: high
+status: test
+tags: [atlas.aml.t0012, attack.t1110, attack.credential-access, owasp.llm10-2025]
+correlate:
+  type: temporal_ordered
+  timespan: 10m
+  group_by: [src_endpoint.ip]
+  steps:
+    - {name: refused, source: {class: http_activity}, when: http_response.code == 401}
+    - {name: in, source: {class: http_activity}, when: http_response.code == 200}
+alert: {title: x, entity: {type: ip, path: src_endpoint.ip}}
+exceptions:
+  - {when: 'http_request.path == "/a|b"', reason: known, owner: sec@example.com, expires: 2027-01-31}
+references: [https://example.com/x]
+`
+	dir := write(t, map[string]string{"rules/web/refused-keys.yml": goodRule, "rules/web/after.yml": correlated})
+	for name, args := range map[string][]string{
+		"doc.md":         {"doc", dir + "/rules"},
+		"doc.json":       {"doc", dir + "/rules", "--json"},
+		"navigator.json": {"doc", dir + "/rules", "--navigator"},
+	} {
+		out, err := command(t, CommandOptions{}, dir, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, out)
+	}
+	if out, err := command(t, CommandOptions{}, dir, "doc", dir+"/rules", "--out", dir+"/out"); err != nil || out != "DIR/out: 3 files, 3 changed\n" {
+		t.Errorf("%v %s", err, out)
+	}
+	for _, name := range []string{"web.after.md", "web.refused-keys.md"} {
+		page, err := os.ReadFile(filepath.Join(dir, "out", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, strings.ReplaceAll(string(page), filepath.ToSlash(dir), "DIR"))
+	}
+	if out, err := command(t, CommandOptions{}, dir, "doc", dir+"/rules", "--out", dir+"/out"); err != nil || out != "DIR/out: 3 files, 0 changed\n" {
+		t.Errorf("again: %v %s", err, out)
+	}
+}
