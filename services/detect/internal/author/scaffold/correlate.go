@@ -85,7 +85,7 @@ func (w *writer) correlation(title, subject string) {
 		w.line("# The alerts of other rules, in this order and about the same entity.")
 		w.line("correlate: {type: chain, rules: [ai-gateway.prompt-injection-burst, ai-gateway.response-image-exfiltration], %s, timespan: 1h}", group)
 		w.alert("{"+subject+"}: "+title, subject)
-		w.line("# TODO: tests with the events that make those rules fire.")
+		w.line("# Add tests with the events that make those rules fire.")
 	}
 }
 

@@ -66,7 +66,7 @@ func (w *writer) head(id string) {
 	w.line("id: %s", id)
 	w.line("title: %s", title)
 	w.line("description: >-")
-	w.line("  TODO: what it means when this happens, and what innocent things look like it.")
+	w.line("  Say here what it means when this happens, and what innocent things look like it.")
 	w.line("level: medium                # informational low medium high critical")
 	w.line("status: experimental         # experimental test stable")
 	w.line("lane: alert                  # hunt: stored; alert: shown; enforce: may start playbooks")
