@@ -37,6 +37,7 @@ func Command(opts CommandOptions) *cobra.Command {
 		a.equivCommand(),
 		a.explainCommand(),
 		a.docCommand(),
+		a.benchCommand(),
 		a.backtestCommand(),
 	)
 	return cmd

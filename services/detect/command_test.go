@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/author/sample"
 	"github.com/vagus-hub/vagus/services/detect/internal/author/trace"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/detect/internal/ruletest"
@@ -324,5 +326,67 @@ references: [https://example.com/x]
 	}
 	if out, err := command(t, CommandOptions{}, dir, "doc", dir+"/rules", "--out", dir+"/out"); err != nil || out != "DIR/out: 3 files, 0 changed\n" {
 		t.Errorf("again: %v %s", err, out)
+	}
+}
+
+func TestBench(t *testing.T) {
+	dir := write(t, map[string]string{"web/refused-keys.yml": goodRule, "events.json": `{"class": "http_activity", "source": "nginx.access", "src_endpoint.ip": "192.0.2.1", "http_request.path": "/v1/x", "http_response.code": 401}
+{"class": "http_activity", "source": "nginx.access", "http_request.path": "/v2/x", "http_response.code": 401}
+{"class": "dns_activity", "source": "zeek.logs", "dns.query": "a.test"}`})
+	events, err := os.ReadFile(filepath.Join(dir, "events.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "events.blocks"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := sample.FromJSON(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		b := block.NewBuilder(e.Family)
+		for _, f := range e.Fields {
+			switch v := f.Value.(type) {
+			case string:
+				if f.Column.ID != event.SrcEndpointIP {
+					b.SetString(f.Column.ID, v)
+				}
+			case int64:
+				b.SetInt(f.Column.ID, v)
+			}
+		}
+		b.EndRow()
+		if err := block.WriteFramed(f, b.AppendTo(nil, block.Header{Kind: block.KindEvents})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"--events=" + dir + "/events.json", "--blocks=" + dir + "/events.blocks"} {
+		out, err := command(t, CommandOptions{}, dir, "bench", dir+"/web", "--set", dir+"/web", "--rounds", "1", "--json", from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`"events": 3,`, `"read": 2,`, `"matches": 1,`} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: no %s in %s", from, want, out)
+			}
+		}
+	}
+	if out, err := command(t, CommandOptions{}, dir, "bench", dir+"/web", "--events", dir+"/events.json", "--rounds", "1"); err != nil || !strings.Contains(out, "web.refused-keys") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for name, args := range map[string][]string{
+		"no rule":   {"bench"},
+		"no events": {"bench", dir + "/web"},
+		"both":      {"bench", dir + "/web", "--events", dir + "/events.json", "--blocks", dir + "/events.blocks"},
+		"no blocks": {"bench", dir + "/web", "--blocks", dir + "/events.json"},
+	} {
+		if out, err := command(t, CommandOptions{}, dir, args...); err == nil {
+			t.Errorf("%s: no error\n%s", name, out)
+		}
 	}
 }
