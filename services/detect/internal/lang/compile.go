@@ -174,7 +174,7 @@ func (m *Machine) Eval(e *Expr, env map[string]any) (bool, error) {
 func problem(err error) Problem {
 	var fe *file.Error
 	if errors.As(err, &fe) {
-		return Problem{max(fe.Line, 1), fe.Column + 1, fe.Message}
+		return Problem{max(fe.Line, 1), fe.Column + 1, fe.Message + operatorHint(fe.Message)}
 	}
 	return Problem{1, 1, err.Error()}
 }

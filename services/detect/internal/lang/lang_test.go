@@ -38,6 +38,8 @@ func TestCompileProblems(t *testing.T) {
 		"bad pattern":       {`process.name matches "("`, all, 1, 22, "missing closing )"},
 		"dynamic pattern":   {`process.name matches process.path`, all, 1, 22, "constant text"},
 		"clock":             {`now().Unix() > 3`, all, 1, 1, "not available"},
+		"operator's case":   {`process.name startswith "a"`, all, 1, 14, "did you mean startsWith?"},
+		"assignment":        {`process.name = "a"`, all, 1, 14, "did you mean ==?"},
 		"syntax":            {`process.name ==`, all, 1, 15, "unexpected token"},
 		"method":            {`process.name.foo == "a"`, all, 1, 1, "unknown field"},
 		"nested loops":      {`any(actor.user.groups, any(metadata.labels, # == "a"))`, all, 1, 47, "must not be nested"},

@@ -1,6 +1,27 @@
 package lang
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
+
+// operators are the words that stand between two values.
+var operators = []string{"and", "or", "not", "in", "contains", "startsWith", "endsWith", "matches"}
+
+var strayWord = regexp.MustCompile(`^unexpected token (?:Identifier|Operator)\("([^"]+)"\)`)
+
+// operatorHint says which operator a word that the parser trips over is likely
+// meant to be.
+func operatorHint(message string) string {
+	m := strayWord.FindStringSubmatch(message)
+	switch {
+	case m == nil:
+		return ""
+	case m[1] == "=":
+		return ": did you mean ==?"
+	}
+	return DidYouMean(m[1], operators)
+}
 
 // DidYouMean returns `: did you mean "x"?` for the name that is closest to
 // what was written, or "" if none is near.
