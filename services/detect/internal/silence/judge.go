@@ -119,7 +119,7 @@ func (t *Tracker) raise(s *source, ep *Episode, at int64, emit func(finding.Aler
 		UID: finding.UID(RuleID, s.Name, strconv.FormatInt(ep.Since, 10)), Status: finding.Raised, Revision: 1,
 		Rule: RuleID, RuleTitle: "A source fell silent", Version: "1", Level: finding.Medium, Lane: finding.Alerts,
 		Entity: finding.Entity{Type: "source", Value: s.Name}, Group: []finding.Pair{{Path: "source", Value: s.Name}},
-		Tags: []string{"attack.t1562"}, Sources: []string{s.Name}, Count: 1, FirstSeen: stamp(ep.Since), RaisedAt: stamp(at),
+		Tags: []string{"attack.t1685"}, Sources: []string{s.Name}, Count: 1, FirstSeen: stamp(ep.Since), RaisedAt: stamp(at),
 		Until: stamp(ep.Since + forget), Risk: 45,
 	}
 	t.describe(s, ep, at)

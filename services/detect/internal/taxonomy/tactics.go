@@ -5,10 +5,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // AttackVersion is the release of ATT&CK whose ids are known.
-const AttackVersion = "17.0"
+const AttackVersion = "19"
 
 // All lists every known id, sorted.
 func All() []string {
@@ -62,6 +63,17 @@ func tactic(tag string) string {
 	return tag
 }
 
+// knownTactics are ATT&CK's tactics by name.
+var knownTactics = sync.OnceValue(func() map[string]bool {
+	out := map[string]bool{}
+	for id, v := range attacks() {
+		if _, name, _ := strings.Cut(v, "\t"); strings.HasPrefix(id, "attack.ta") {
+			out[name] = true
+		}
+	}
+	return out
+})
+
 // Doubts says what about a rule's tags is odd, by index: an ATT&CK id that is
 // not in the known release, and a tactic that none of the techniques belongs
 // to.
@@ -86,6 +98,10 @@ func Doubts(tags []string) map[int]string {
 			}
 		}
 		for i, t := range tags {
+			if scheme == "attack." && strings.HasPrefix(t, scheme) && IsTactic(t) && !knownTactics()[tactic(t)] {
+				out[i] = fmt.Sprintf("tag %s: no tactic of ATT&CK %s, the release that is known here", t, AttackVersion)
+				continue
+			}
 			if strings.HasPrefix(t, scheme) && IsTactic(t) && len(techniques) > 0 && !of[tactic(t)] {
 				out[i] = fmt.Sprintf("tag %s: %s belongs to %s, not to this tactic", t, strings.Join(techniques, ", "),
 					strings.Join(slices.Sorted(maps.Keys(of)), ", "))

@@ -30,7 +30,8 @@ func TestDoubts(t *testing.T) {
 		"fits":           {[]string{"attack.t1003.001", "attack.credential-access", "attack.ta0006", "attack.g0016"}, nil},
 		"tactic alone":   {[]string{"attack.execution"}, nil},
 		"other tactic":   {[]string{"attack.t1003.001", "attack.execution"}, map[int]string{1: "attack.t1003.001 belongs to attack.credential-access"}},
-		"unknown":        {[]string{"attack.t9999"}, map[int]string{0: "not in ATT&CK 17.0"}},
+		"old tactic":     {[]string{"attack.t1003.001", "attack.defense-evasion"}, map[int]string{1: "no tactic of ATT&CK 19"}},
+		"unknown":        {[]string{"attack.t9999"}, map[int]string{0: "not in ATT&CK 19"}},
 		"ATLAS fits":     {[]string{"atlas.aml.t0051.000", "atlas.aml.ta0005"}, nil},
 		"ATLAS mismatch": {[]string{"atlas.aml.t0051", "atlas.aml.ta0010"}, map[int]string{1: "not to this tactic"}},
 	} {

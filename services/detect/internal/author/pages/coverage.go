@@ -149,7 +149,7 @@ func Navigator(rules []*rule.Rule) ([]byte, error) {
 	}
 	return json.MarshalIndent(map[string]any{
 		"name": "Vagus rules", "domain": "enterprise-attack",
-		"versions":    map[string]string{"layer": "4.5", "attack": strings.TrimSuffix(taxonomy.AttackVersion, ".0"), "navigator": "5.1.0"},
+		"versions":    map[string]string{"layer": "4.5", "attack": taxonomy.AttackVersion, "navigator": "5.1.0"},
 		"description": "Techniques that detection rules are tagged with; the score is the number of rules.",
 		"techniques":  list,
 		"gradient":    map[string]any{"colors": []string{"#ffffff", "#66b1ff"}, "minValue": 0, "maxValue": most},
