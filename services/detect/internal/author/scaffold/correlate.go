@@ -76,8 +76,8 @@ func (w *writer) correlation(title, subject string) {
 		w.line("correlate: {type: rate_anomaly, %s, timespan: 1h, baseline: 7d, learning: 2d, condition: {gte: 6}, min_value: 50}", group)
 		w.alert("{"+subject+"}: "+title+", far more than usual", subject)
 		w.line("tests:")
-		usual := w.event("repeat: 96\nafter: 30m", w.fields)
-		w.test("a burst after two quiet days", 1, usual, w.event("repeat: 200\nafter: 1s", w.fields), w.event("after: 3h", w.fields))
+		usual := w.event("repeat: 150\nafter: 30m", w.fields)
+		w.test("a burst after three quiet days", 1, usual, w.event("repeat: 200\nafter: 1s", w.fields), w.event("after: 3h", w.fields))
 		w.test("as ever", 0, usual, w.event("repeat: 4\nafter: 30m", w.fields))
 	case rule.Temporal, rule.TemporalOrdered, rule.Absence:
 		w.steps(title, subject, group)
