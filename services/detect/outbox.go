@@ -25,6 +25,14 @@ type outbox struct {
 	open    map[uint64]struct{}
 	changed chan struct{} // closed and replaced when an alert became durable
 	gone    error         // the bus is closed: nothing becomes durable any more
+	chains  []chainMsg    // to be sent in order, one after the other
+	busy    bool          // somebody sends them
+}
+
+// chainMsg is an alert that is a signal again.
+type chainMsg struct {
+	n uint64
+	m bus.Msg
 }
 
 func newOutbox(s *Service) *outbox {
@@ -71,10 +79,7 @@ func (o *outbox) publish(n uint64, uid string, m bus.Msg, attempt int) {
 		case errors.Is(err, bus.ErrRefused):
 			o.refused(n, uid, err)
 		case errors.Is(err, bus.ErrClosed):
-			o.mu.Lock()
-			o.gone = err
-			o.tell()
-			o.mu.Unlock()
+			o.lose(err)
 		case o.ctx.Err() == nil:
 			delay := min(50*time.Millisecond<<min(attempt, 6), 2*time.Second)
 			time.AfterFunc(delay, func() { o.publish(n, uid, m, attempt+1) })
@@ -82,6 +87,52 @@ func (o *outbox) publish(n uint64, uid string, m bus.Msg, attempt int) {
 	}
 	if err := o.s.opts.Bus.PublishAsync(o.ctx, m, func(_ bus.Ack, err error) { result(err) }); err != nil {
 		result(err)
+	}
+}
+
+// chain publishes a message after those that were given before: an alert that is
+// retracted must not come before it is raised.
+func (o *outbox) chain(n uint64, m bus.Msg) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.chains = append(o.chains, chainMsg{n, m})
+	if !o.busy {
+		o.busy = true
+		go o.sendChains()
+	}
+}
+
+func (o *outbox) sendChains() {
+	for attempt := 0; ; {
+		o.mu.Lock()
+		if len(o.chains) == 0 || o.gone != nil || o.ctx.Err() != nil {
+			o.busy = false
+			o.mu.Unlock()
+			return
+		}
+		next := o.chains[0]
+		o.mu.Unlock()
+		_, err := o.s.opts.Bus.Publish(o.ctx, next.m)
+		switch {
+		case err == nil:
+			o.settle(next.n)
+		case errors.Is(err, bus.ErrRefused):
+			o.refused(next.n, next.m.ID, err)
+		case errors.Is(err, bus.ErrClosed):
+			o.lose(err)
+			continue
+		default:
+			attempt++
+			select {
+			case <-o.ctx.Done():
+			case <-time.After(min(50*time.Millisecond<<min(attempt, 6), 2*time.Second)):
+			}
+			continue
+		}
+		attempt = 0
+		o.mu.Lock()
+		o.chains = o.chains[1:]
+		o.mu.Unlock()
 	}
 }
 
@@ -96,6 +147,14 @@ func (o *outbox) settle(n uint64) {
 	delete(o.open, n)
 	o.tell()
 	o.mu.Unlock()
+}
+
+// lose notes that nothing becomes durable any more.
+func (o *outbox) lose(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.gone = err
+	o.tell()
 }
 
 // tell wakes who waits; the lock is held.

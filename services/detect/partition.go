@@ -182,8 +182,9 @@ func (p *partition) follow(ctx context.Context) error {
 		if rec.Seq <= p.silent {
 			alerts = alerts[:0]
 		}
+		chained := p.chained(alerts)
 		// Numbered under the lock, so that a checkpoint waits for them.
-		number := p.out.reserve(len(alerts))
+		number := p.out.reserve(len(alerts) + len(chained))
 		p.mu.Unlock()
 		if bad != nil {
 			p.s.counters.badSignals.Add(1)
@@ -192,9 +193,36 @@ func (p *partition) follow(ctx context.Context) error {
 		for i := range alerts {
 			p.out.send(number+uint64(i), &alerts[i])
 		}
+		for i := range chained {
+			p.out.chain(number+uint64(len(alerts)+i), chained[i])
+		}
 		alerts = alerts[:0]
 	}
 	return nil
+}
+
+// chained makes the alerts signals again for the rules that correlate them. They
+// go to the partition of those rules' groups.
+func (p *partition) chained(alerts []finding.Alert) (out []bus.Msg) {
+	if len(alerts) == 0 {
+		return nil
+	}
+	all := p.s.matcher.Load().feeds
+	var w finding.SignalWriter
+	for i := range alerts {
+		a := &alerts[i]
+		feeds := all.OfAlert(a.Rule)
+		for k := range feeds {
+			sig := correlate.OfAlert(&feeds[k], a)
+			sig.Source = alertSource
+			w.Signal(&sig)
+			out = append(out, bus.Msg{
+				Subject: subjects.Signals(partitionOf(&sig)), Data: w.Take(),
+				ID: fmt.Sprintf("c:%s:%d:%s:%d", a.UID, a.Revision, sig.Rule, sig.Step),
+			})
+		}
+	}
+	return out
 }
 
 // tick lets the correlator know how far the sources are.

@@ -78,6 +78,9 @@ type ticker struct {
 	changed bool                   // since the last tick, by events
 	idled   bool                   // since the last tick, by time alone
 	busy    int64                  // when a source has sent last, as clock.seen
+	rounds  [alertRounds][]passed  // ticks by the times they have been passed
+	awaited int64                  // the newest clock in rounds
+	alerts  int64                  // the clock of alertSource
 	missing time.Time              // since when a block is
 }
 
@@ -131,6 +134,10 @@ func (t *ticker) restore(ctx context.Context) error {
 		t.covered = max(t.covered, last.Floor)
 		now := time.Now().UnixMilli()
 		for _, s := range last.Sources {
+			if s.Source == alertSource {
+				t.alerts = max(t.alerts, s.Clock)
+				continue
+			}
 			t.merge(s.Source, s.Clock, now)
 			t.sources[s.Source].Idle = s.Idle
 		}
@@ -179,6 +186,9 @@ func (t *ticker) round(ctx context.Context) error {
 		if err := t.idle(ctx, now); err != nil {
 			return err
 		}
+	}
+	if err := t.pass(ctx); err != nil {
+		return err
 	}
 	since := time.Duration(now-t.told.At) * time.Millisecond
 	pause := min(max(time.Duration(now-t.busy)*time.Millisecond/10, idleSoonest), idleLatest)
@@ -319,6 +329,10 @@ func (t *ticker) publish(ctx context.Context, now int64) error {
 	for _, name := range slices.Sorted(maps.Keys(t.sources)) {
 		out.Sources = append(out.Sources, t.sources[name].sourceTick)
 	}
+	chained := t.l.s.matcher.Load().feeds.Chained()
+	if chained && t.alerts > 0 {
+		out.Sources = append(out.Sources, sourceTick{Source: alertSource, Clock: t.alerts})
+	}
 	data, err := json.Marshal(out)
 	if err != nil {
 		return err
@@ -334,5 +348,8 @@ func (t *ticker) publish(ctx context.Context, now int64) error {
 	}
 	t.last, t.told, t.changed, t.idled = ack.Seq, tick{Floor: out.Floor, At: now}, false, false
 	t.l.s.counters.ticks.Add(1)
+	if chained {
+		t.await(ack.Seq)
+	}
 	return nil
 }

@@ -83,7 +83,8 @@ func (b *Bus) SetFloor(ctx context.Context, stream, name string, seq uint64) err
 	return err
 }
 
-func (b *Bus) floors(ctx context.Context, stream string) (map[string]uint64, error) {
+// Floors returns what SetFloor and claimed checkpoints say of a stream, by name.
+func (b *Bus) Floors(ctx context.Context, stream string) (map[string]uint64, error) {
 	kv, err := OpenBucket[uint64](ctx, b, subjects.BucketCheckpoints)
 	if errors.Is(err, ErrBusy) && strings.Contains(err.Error(), jetstream.ErrBucketNotFound.Error()) {
 		return nil, nil

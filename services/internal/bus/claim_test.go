@@ -125,7 +125,7 @@ func TestDropCheckpoint(t *testing.T) {
 	if _, _, err := b.LoadCheckpoint(t.Context(), "old"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the state: %v", err)
 	}
-	if floors, err := b.floors(t.Context(), "SIGNALS"); err != nil || len(floors) != 0 {
+	if floors, err := b.Floors(t.Context(), "SIGNALS"); err != nil || len(floors) != 0 {
 		t.Errorf("the floors: %v, %v", floors, err)
 	}
 }

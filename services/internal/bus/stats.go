@@ -174,7 +174,7 @@ func (b *Bus) lagOf(ctx context.Context, st jetstream.Stream) ([]Lag, error) {
 	if err := list.Err(); err != nil {
 		return nil, classify("list consumers of "+info.Config.Name, err)
 	}
-	floors, err := b.floors(ctx, info.Config.Name)
+	floors, err := b.Floors(ctx, info.Config.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,9 @@ func (f *Feeds) Of(r *Rule) []Feed { return f.events[r.ID] }
 // OfAlert lists what an alert of the rule with the id feeds.
 func (f *Feeds) OfAlert(id string) []Feed { return f.alerts[id] }
 
+// Chained says whether any rule correlates alerts of others.
+func (f *Feeds) Chained() bool { return len(f.alerts) > 0 }
+
 // Bound is how many signals of one group in one block of events tell all: of
 // further matches only the number and the time of the last is needed. 0: each
 // is needed.
