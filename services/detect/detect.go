@@ -197,9 +197,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.log.Info("detection begins", "instance", table.ID(), "others", others)
 	parts := []func(context.Context) error{
-		func(ctx context.Context) error { return s.match(ctx, others == 0) },
 		func(ctx context.Context) error { table.Run(ctx, s.own); return nil },
-		s.watch, s.tell, s.muting, s.tellCosts, s.relearn,
+		s.match, s.watch, s.tell, s.muting, s.tellCosts, s.relearn,
 	}
 	errs := make([]error, len(parts))
 	for i, f := range parts {

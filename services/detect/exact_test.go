@@ -288,19 +288,19 @@ func (l load) keepPace(t *testing.T, b *bus.Bus) {
 	}
 }
 
-// The alerts that stand in the end are the same for one instance, two and four,
+// The alerts on events that stand in the end are the same for one instance, two and four,
 // with instances stopped and killed at random.
 func TestExact(t *testing.T) {
-	l := load{events: 50_000, groups: 2000, seed: rand.Uint64() >> 32}
+	l := load{events: exactEvents(t, 20_000), groups: 2000, seed: rand.Uint64() >> 32}
 	t.Logf("seed %d", l.seed)
 	inProcess := func(t *testing.T, s *bus.Server, dir string) (func(), func()) {
 		i := join(t, s, dir)
 		return i.stop, i.kill
 	}
-	l.compare(t, inProcess, 6)
+	l.compare(t, inProcess, 6, 1, 2, 4)
 }
 
-func (l load) compare(t *testing.T, launch func(*testing.T, *bus.Server, string) (stop, kill func()), shakes int) {
+func (l load) compare(t *testing.T, launch func(*testing.T, *bus.Server, string) (stop, kill func()), shakes int, fleets ...int) {
 	t.Helper()
 	want := l.run(t, 1, 0, launch)
 	byRule := map[string]int{}
@@ -313,30 +313,43 @@ func (l load) compare(t *testing.T, launch func(*testing.T, *bus.Server, string)
 			t.Errorf("rule %s never fires: it shows nothing", id)
 		}
 	}
-	for _, instances := range []int{1, 2, 4} {
+	for _, instances := range fleets {
 		got := l.run(t, instances, shakes, launch)
-		wrong := map[string]int{}
+		wrong, chained := map[string]int{}, map[string]int{}
+		note := func(rule string) {
+			if ofAlerts[rule] {
+				chained[rule]++
+			} else {
+				wrong[rule]++
+			}
+		}
 		for uid, a := range want {
 			if got[uid] != a {
-				wrong[a.Rule]++
+				note(a.Rule)
 			}
 		}
 		for uid, a := range got {
 			if _, ok := want[uid]; !ok {
-				wrong[a.Rule]++
+				note(a.Rule)
 			}
 		}
 		if len(wrong) > 0 {
 			t.Errorf("%d instances: alerts that differ, by rule: %v (-one undisturbed +these):\n%.3000s", instances, wrong, gocmp.Diff(want, got))
 		}
+		t.Logf("%d instances: alerts of alerts that differ: %v", instances, chained)
 	}
 }
 
+// ofAlerts are the rules that correlate alerts. How often an alert was amended
+// on the way is not the same in two runs, and what they make of it differs, see
+// the decision on partition owners.
+var ofAlerts = map[string]bool{"exact.chain": true, "exact.chains": true}
+
 // The same with processes and kill -9, as many events as VAGUS_EXACT_EVENTS says.
 func TestExactProcesses(t *testing.T) {
-	n, err := strconv.Atoi(cmp.Or(os.Getenv("VAGUS_EXACT_EVENTS"), "20000"))
-	if err != nil {
-		t.Fatal(err)
+	n, fleets := exactEvents(t, 10_000), []int{4}
+	if n > 10_000 {
+		fleets = []int{1, 2, 4}
 	}
 	l := load{events: n, groups: max(n/25, 1000), seed: rand.Uint64() >> 32}
 	t.Logf("seed %d", l.seed)
@@ -359,7 +372,17 @@ func TestExactProcesses(t *testing.T) {
 			})
 		}
 		return end(os.Interrupt), end(os.Kill)
-	}, 6)
+	}, 6, fleets...)
+}
+
+// exactEvents is VAGUS_EXACT_EVENTS, or otherwise.
+func exactEvents(t *testing.T, otherwise int) int {
+	t.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("VAGUS_EXACT_EVENTS"), strconv.Itoa(otherwise)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // ruleID reads the id of a rule's file name in exactRules.

@@ -15,13 +15,14 @@ import (
 )
 
 // match consumes EVENTS, together with the other instances. A block is
-// acknowledged after its signals are durable. Whoever is alone takes up at once
-// what a process that was killed left unfinished; else another instance gets that
-// after twice the Expiry.
-func (s *Service) match(ctx context.Context, alone bool) error {
+// acknowledged after its signals are durable. What an instance that was killed
+// left unfinished comes again after half the Expiry. It is not asked for at once:
+// the bus would take an acknowledgement of an instance that only seemed dead for
+// one of a block that it has not delivered again yet, and skip blocks.
+func (s *Service) match(ctx context.Context) error {
 	m := &matching{s: s, groups: map[string]*tally{}}
 	return s.opts.Bus.Consume(ctx, bus.Consumer{
-		Stream: subjects.StreamEvents, Durable: Durable, Exclusive: alone, MaxInFlight: s.opts.MaxInFlight, AckWait: 2 * s.opts.Expiry, Stage: "detect",
+		Stream: subjects.StreamEvents, Durable: Durable, MaxInFlight: s.opts.MaxInFlight, AckWait: s.opts.Expiry / 2, Stage: "detect",
 	}, m.handle)
 }
 

@@ -23,10 +23,9 @@ type outbox struct {
 	mu      sync.Mutex
 	next    uint64
 	open    map[uint64]struct{}
-	changed chan struct{} // closed and replaced when an alert became durable
-	gone    error         // the bus is closed: nothing becomes durable any more
-	chains  []chainMsg    // to be sent in order, one after the other
-	busy    bool          // somebody sends them
+	changed chan struct{}         // closed and replaced when an alert became durable
+	gone    error                 // the bus is closed: nothing becomes durable any more
+	chains  map[string][]chainMsg // by alert: the first is on its way
 }
 
 // chainMsg is an alert that is a signal again.
@@ -36,7 +35,7 @@ type chainMsg struct {
 }
 
 func newOutbox(s *Service) *outbox {
-	o := &outbox{s: s, open: map[uint64]struct{}{}, changed: make(chan struct{})}
+	o := &outbox{s: s, open: map[uint64]struct{}{}, chains: map[string][]chainMsg{}, changed: make(chan struct{})}
 	o.ctx, o.cancel = context.WithCancel(context.Background())
 	return o
 }
@@ -76,6 +75,7 @@ func (o *outbox) publish(n uint64, uid string, m bus.Msg, attempt int) {
 		switch {
 		case err == nil:
 			o.settle(n)
+			o.chained(n, uid)
 		case errors.Is(err, bus.ErrRefused):
 			o.refused(n, uid, err)
 		case errors.Is(err, bus.ErrClosed):
@@ -90,56 +90,42 @@ func (o *outbox) publish(n uint64, uid string, m bus.Msg, attempt int) {
 	}
 }
 
-// chain publishes a message after those that were given before: an alert that is
-// retracted must not come before it is raised.
-func (o *outbox) chain(n uint64, m bus.Msg) {
+// chain publishes a message after those of the same alert that were given before:
+// that it is retracted must not come before that it is raised.
+func (o *outbox) chain(n uint64, uid string, m bus.Msg) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.chains = append(o.chains, chainMsg{n, m})
-	if !o.busy {
-		o.busy = true
-		go o.sendChains()
+	before := len(o.chains[uid])
+	o.chains[uid] = append(o.chains[uid], chainMsg{n, m})
+	o.mu.Unlock()
+	if before == 0 {
+		o.publish(n, uid, m, 0)
 	}
 }
 
-func (o *outbox) sendChains() {
-	for attempt := 0; ; {
-		o.mu.Lock()
-		if len(o.chains) == 0 || o.gone != nil || o.ctx.Err() != nil {
-			o.busy = false
-			o.mu.Unlock()
-			return
-		}
-		next := o.chains[0]
+// chained is called when the first chained message of an alert has its place.
+func (o *outbox) chained(n uint64, uid string) {
+	o.mu.Lock()
+	list := o.chains[uid]
+	if len(list) == 0 || list[0].n != n {
 		o.mu.Unlock()
-		_, err := o.s.opts.Bus.Publish(o.ctx, next.m)
-		switch {
-		case err == nil:
-			o.settle(next.n)
-		case errors.Is(err, bus.ErrRefused):
-			o.refused(next.n, next.m.ID, err)
-		case errors.Is(err, bus.ErrClosed):
-			o.lose(err)
-			continue
-		default:
-			attempt++
-			select {
-			case <-o.ctx.Done():
-			case <-time.After(min(50*time.Millisecond<<min(attempt, 6), 2*time.Second)):
-			}
-			continue
-		}
-		attempt = 0
-		o.mu.Lock()
-		o.chains = o.chains[1:]
-		o.mu.Unlock()
+		return // it was the alert itself
 	}
+	if list = list[1:]; len(list) == 0 {
+		delete(o.chains, uid)
+		o.mu.Unlock()
+		return
+	}
+	o.chains[uid] = list
+	o.mu.Unlock()
+	// Off this goroutine, which is the bus's: it may have to wait for room.
+	go o.publish(list[0].n, uid, list[0].m, 0)
 }
 
 func (o *outbox) refused(n uint64, uid string, err error) {
 	o.s.counters.lostAlerts.Add(1)
 	o.s.log.Error("alert cannot be published", "alert", uid, "error", err)
 	o.settle(n)
+	o.chained(n, uid)
 }
 
 func (o *outbox) settle(n uint64) {

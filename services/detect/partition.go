@@ -194,16 +194,22 @@ func (p *partition) follow(ctx context.Context) error {
 			p.out.send(number+uint64(i), &alerts[i])
 		}
 		for i := range chained {
-			p.out.chain(number+uint64(len(alerts)+i), chained[i])
+			p.out.chain(number+uint64(len(alerts)+i), chained[i].uid, chained[i].m)
 		}
 		alerts = alerts[:0]
 	}
 	return nil
 }
 
+// chained is a message that an alert of the uid becomes.
+type chained struct {
+	uid string
+	m   bus.Msg
+}
+
 // chained makes the alerts signals again for the rules that correlate them. They
 // go to the partition of those rules' groups.
-func (p *partition) chained(alerts []finding.Alert) (out []bus.Msg) {
+func (p *partition) chained(alerts []finding.Alert) (out []chained) {
 	if len(alerts) == 0 {
 		return nil
 	}
@@ -216,10 +222,10 @@ func (p *partition) chained(alerts []finding.Alert) (out []bus.Msg) {
 			sig := correlate.OfAlert(&feeds[k], a)
 			sig.Source = alertSource
 			w.Signal(&sig)
-			out = append(out, bus.Msg{
+			out = append(out, chained{a.UID, bus.Msg{
 				Subject: subjects.Signals(partitionOf(&sig)), Data: w.Take(),
 				ID: fmt.Sprintf("c:%s:%d:%s:%d", a.UID, a.Revision, sig.Rule, sig.Step),
-			})
+			}})
 		}
 	}
 	return out

@@ -137,7 +137,8 @@ func lateness(r *rule.Rule, all map[string]*ruleState, depth int) int64 {
 	own, more := r.Correlate.Lateness.Milliseconds(), int64(0)
 	for _, step := range r.Correlate.Steps {
 		if s := all[step.ID]; s != nil && depth < maxDepth && (s.c != nil || r.Correlate.Type == rule.Chain) {
-			more = max(more, s.span+2*lateness(s.rule, all, depth+1))
+			// The last state of an alert is told when its events can change no more.
+			more = max(more, s.span+s.suppress+4*lateness(s.rule, all, depth+1))
 		}
 	}
 	return own + more
