@@ -288,10 +288,10 @@ func (r *decoder) shown() []shown {
 	return out
 }
 
-// time is a time, or one of those beyond all.
+// time is a time, or one of those beyond all: a floor may be a little before never.
 func (r *decoder) time() int64 {
 	t := r.varint()
-	if (t > 4*latest || t < -4*latest) && t != forever && t != never && t != math.MaxInt64 && t != math.MinInt64 {
+	if (t > 4*latest || t < -4*latest) && (t < never-4*latest || t > never+4*latest) && (t < forever/2-4*latest || t > forever) && t != math.MaxInt64 && t != math.MinInt64 {
 		r.fail()
 		return 0
 	}
