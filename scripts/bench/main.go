@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -36,6 +37,8 @@ func bench(ctx context.Context) error {
 	asJSON := flag.Bool("json", false, "print JSON instead of lines")
 	bin := flag.String("bin", filepath.Join("bin", "vagus"), "the binary to measure end to end")
 	root := flag.String("root", ".", "the repository's root folder")
+	sigma := flag.String("sigma", "", "measure matching with the Windows rules of this checkout of SigmaHQ/sigma, on -events-from, and nothing else")
+	from := flag.String("events-from", "", "folder of Windows events for -sigma, such as a checkout of OTRF/Security-Datasets")
 	profile := flag.String("cpuprofile", "", "keep the CPU profile of the hub in this file")
 	flag.Parse()
 	if *quick {
@@ -45,6 +48,16 @@ func bench(ctx context.Context) error {
 		return *only == "" || strings.Contains(","+*only+",", ","+part+",")
 	}
 	var results []result
+	if (*sigma == "") != (*from == "") {
+		return errors.New("-sigma and -events-from belong together")
+	}
+	if *sigma != "" {
+		got, err := sigmaBench(ctx, *bin, *sigma, *from)
+		if err != nil {
+			return err
+		}
+		results, *only = got, "sigma"
+	}
 	for _, m := range micros {
 		if !want(m.name) {
 			continue

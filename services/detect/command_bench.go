@@ -25,6 +25,7 @@ type benchOptions struct {
 	from   fromEvent
 	set    []string
 	rounds int
+	whole  wholeSet
 }
 
 // maxBench bounds the events that are held in memory, in bytes of blocks.
@@ -33,20 +34,27 @@ const maxBench = 1 << 30
 func (a *author) benchCommand() *cobra.Command {
 	var o benchOptions
 	c := &cobra.Command{
-		Use: "bench RULE…", Short: "Price rules: time, candidates and memory on sample events, alone and within the set", SilenceUsage: true,
+		Use: "bench RULE…", Short: "Price rules: time, candidates and memory on sample events, alone and within the set, or the set as a whole", SilenceUsage: true,
 		Long: "Matches events with the matcher of the service, on one core, and says for each rule how many events it\n" +
 			"reads, for how many it is evaluated, how many match, and what an event costs: alone, and beside the\n" +
 			"other rules of the set. The events are the recorded samples of all built-in sources, a file of\n" +
 			"blocks (vagus sources convert), or a file of events or records. Times are the least of --rounds.",
 		Example: "  vagus rules bench ai-gateway.prompt-injection-burst\n  vagus rules bench rules/ai-gateway/key-shared.yml --set rules\n" +
-			"  vagus sources convert -o events.blocks access.log && vagus rules bench rules/web --blocks events.blocks",
+			"  vagus sources convert -o events.blocks access.log && vagus rules bench rules/web --blocks events.blocks\n" +
+			"  vagus rules bench --whole sigma/rules/windows --blocks events.blocks",
 	}
 	c.Flags().StringVar(&o.blocks, "blocks", "", "a file of blocks, from `vagus sources convert`")
 	c.Flags().StringVar(&o.from.event, "events", "", "a file of events in JSON or of raw records, - for standard input")
 	c.Flags().StringVar(&o.from.source, "source", "", "the source of the records")
 	c.Flags().StringSliceVar(&o.set, "set", nil, "files or folders of the other rules (default: the built-in rules)")
 	c.Flags().IntVar(&o.rounds, "rounds", 5, "how often each time is measured")
-	c.RunE = func(c *cobra.Command, args []string) error { return a.bench(c, o, args) }
+	o.whole.flags(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if o.whole.on {
+			return a.benchWhole(c, o, args)
+		}
+		return a.bench(c, o, args)
+	}
 	return c
 }
 
