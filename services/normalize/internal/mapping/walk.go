@@ -163,6 +163,9 @@ func (r *Runner) place(s *json.Scanner, n *node, key []byte) {
 	parts := kind == json.Object && (n.children != nil || n.rest != nil) || kind == json.Array && (n.indexes != nil || n.every != nil || n.keyValue)
 	if !parts {
 		v := s.Read(kind)
+		if s.Failed() {
+			return // the value may be cut short, and the record is a dead letter
+		}
 		if n.slot >= 0 {
 			r.setJSON(n.slot, v)
 		}
