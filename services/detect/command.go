@@ -39,6 +39,8 @@ func Command(opts CommandOptions) *cobra.Command {
 		a.docCommand(),
 		a.benchCommand(),
 		a.backtestCommand(),
+		a.diffCommand(),
+		a.tuneCommand(),
 	)
 	return cmd
 }

@@ -88,7 +88,7 @@ func writeBacktest(w io.Writer, rules []*rule.Rule, b *history.Backtest, limit i
 		fmt.Fprintln(w, "  precision   not known: no alert of these was judged (vagus alerts disposition)")
 	}
 	if b.Truncated {
-		fmt.Fprintln(w, "  cut         there were more alerts or entities than are kept: the lists are not complete")
+		fmt.Fprintln(w, "  cut         there were more than these alerts: choose a shorter time")
 	}
 	if len(rules) > 1 {
 		writeCounts(w, "rules", b.PerRule, max(limit, 20))
@@ -99,7 +99,7 @@ func writeBacktest(w io.Writer, rules []*rule.Rule, b *history.Backtest, limit i
 		fmt.Fprintln(w, "  alerts")
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		for _, al := range b.Alerts[:min(limit, len(b.Alerts))] {
-			fmt.Fprintf(tw, "    %s\t%s\t%s\t%s\n", al.LastSeen.Format("2006-01-02 15:04:05"), al.Level, plain(al.Title, 90), plain(al.Reason, 110))
+			fmt.Fprintf(tw, "    %s\t%s\t%s\t%s\n", al.Time.Format("2006-01-02 15:04:05"), al.Level, plain(al.Title, 90), plain(al.Reason, 110))
 		}
 		if err := tw.Flush(); err != nil {
 			return err

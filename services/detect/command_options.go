@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 
+	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/services/detect/internal/author/lint"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse"
@@ -27,8 +28,22 @@ type CommandOptions struct {
 	// a time of their own happened at received, ms since 1970. A payload is
 	// valid until emit returns. It is an error if a record cannot be mapped.
 	Normalize func(source string, data []byte, received int64, emit func(payload []byte) error) error
+	// Playbooks tells which playbooks an alert would start, and what they would
+	// do. It does nothing itself.
+	Playbooks func(finding.Alert) ([]Response, error)
 	// Feeds lists what the mappings make of their sources.
 	Feeds func() ([]Feed, error)
+}
+
+// Response is a playbook that an alert would start.
+type Response struct {
+	Playbook string `json:"playbook"`
+	Title    string `json:"title"`
+	// DryRun says that it would only note what it would do.
+	DryRun bool `json:"dry_run,omitempty"`
+	// Actions are its actions, connector.operation, as far as none depends on
+	// the result of another.
+	Actions []string `json:"actions"`
 }
 
 // Feed is a class of events that a source's mapping makes.

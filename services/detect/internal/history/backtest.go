@@ -23,10 +23,10 @@ type Options struct {
 	Progress func(Progress)
 }
 
-// The bounds of what a backtest keeps. Beyond them it only counts, and says so.
+// The bounds of what a backtest keeps. What is beyond is left out, and it says
+// so.
 const (
-	maxAlerts   = 50_000
-	maxEntities = 100_000
+	maxAlerts = 100_000
 	// maxWarmUp bounds how much is read before From.
 	maxWarmUp = 30 * 24 * time.Hour
 )
@@ -46,7 +46,7 @@ type Backtest struct {
 	Entities   []Count           `json:"entities"` // most alerts first
 	Precision  Precision         `json:"precision"`
 	Alerts     []finding.Alert   `json:"alerts"`              // in their last state, in order of raising
-	Truncated  bool              `json:"truncated,omitempty"` // there were more alerts or entities than are kept
+	Truncated  bool              `json:"truncated,omitempty"` // there were more alerts than are kept
 	Samples    []json.RawMessage `json:"samples,omitempty"`   // the columns that were read of matching events
 	Elapsed    time.Duration     `json:"elapsed_ns"`
 }
@@ -82,17 +82,13 @@ type ledger struct {
 	o       Options
 	alerts  []finding.Alert
 	index   map[string]int
-	raised  int
-	days    map[time.Time]int
-	who     map[string]int
-	rules   map[string]int
 	cut     bool
 	wanted  map[string]bool // rules that are asked about
 	samples []json.RawMessage
 }
 
 func newLedger(o Options, wanted []*rule.Rule) *ledger {
-	l := &ledger{o: o, index: map[string]int{}, days: map[time.Time]int{}, who: map[string]int{}, rules: map[string]int{}, wanted: map[string]bool{}}
+	l := &ledger{o: o, index: map[string]int{}, wanted: map[string]bool{}}
 	for _, r := range wanted {
 		l.wanted[r.ID] = true
 	}
@@ -104,16 +100,8 @@ func (l *ledger) add(a finding.Alert) {
 		l.alerts[i] = a
 		return
 	}
-	if !l.wanted[a.Rule] || a.Status != finding.Raised || a.LastSeen.Before(l.o.From) || !a.LastSeen.Before(l.o.To) {
+	if !l.wanted[a.Rule] || a.Status != finding.Raised || a.Time.Before(l.o.From) || !a.Time.Before(l.o.To) {
 		return
-	}
-	l.raised++
-	l.rules[a.Rule]++
-	l.days[a.LastSeen.UTC().Truncate(24*time.Hour)]++
-	if who := a.Entity.Type + ":" + a.Entity.Value; len(l.who) < maxEntities || l.who[who] > 0 {
-		l.who[who]++
-	} else {
-		l.cut = true
 	}
 	if len(l.alerts) == maxAlerts {
 		l.cut = true
@@ -147,8 +135,9 @@ func Run(ctx context.Context, db Database, s *Set, wanted []*rule.Rule, o Option
 	e.end(o.To)
 	b := &Backtest{
 		From: o.From, To: o.To, WarmUp: warm, Events: p.Events, Candidates: p.Candidates, Matches: matches, Failures: p.Failures,
-		Raised: l.raised, Alerts: l.alerts, Truncated: l.cut, Samples: l.samples, PerRule: ranked(l.rules), PerDay: l.perDay(), Entities: ranked(l.who),
+		Alerts: l.standing(), Truncated: l.cut, Samples: l.samples,
 	}
+	b.count()
 	if err := b.judge(ctx, db, wanted); err != nil {
 		return nil, err
 	}
@@ -180,13 +169,26 @@ func (b *Backtest) judge(ctx context.Context, db Database, wanted []*rule.Rule) 
 	return nil
 }
 
-func (l *ledger) perDay() []Day {
-	out := []Day{}
-	for d, n := range l.days {
-		out = append(out, Day{d, n})
+// standing lists the alerts that were raised and not taken back.
+func (l *ledger) standing() []finding.Alert {
+	return slices.DeleteFunc(slices.Clone(l.alerts), func(a finding.Alert) bool { return a.Status == finding.Retracted })
+}
+
+// count fills in what follows from the alerts.
+func (b *Backtest) count() {
+	b.Raised, b.PerDay = len(b.Alerts), []Day{}
+	rules, who, days := map[string]int{}, map[string]int{}, map[time.Time]int{}
+	for i := range b.Alerts {
+		a := &b.Alerts[i]
+		rules[a.Rule]++
+		who[a.Entity.Type+":"+a.Entity.Value]++
+		days[a.Time.UTC().Truncate(24*time.Hour)]++
 	}
-	slices.SortFunc(out, func(a, b Day) int { return a.Day.Compare(b.Day) })
-	return out
+	for d, n := range days {
+		b.PerDay = append(b.PerDay, Day{d, n})
+	}
+	slices.SortFunc(b.PerDay, func(x, y Day) int { return x.Day.Compare(y.Day) })
+	b.PerRule, b.Entities = ranked(rules), ranked(who)
 }
 
 // ranked sorts counts, the greatest first.

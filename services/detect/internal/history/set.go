@@ -35,17 +35,25 @@ func NewSet(rules []*rule.Rule) *Set {
 	return s
 }
 
-// evaluation correlates the matches of a set.
+// evaluation correlates the matches of a set, which come in order of time.
 type evaluation struct {
-	set  *Set
-	corr *correlate.Local
+	set   *Set
+	corr  *correlate.Local
+	clock int64 // how far event time was told to be, ms since 1970
 }
 
 func newEvaluation(s *Set, emit func(finding.Alert)) *evaluation {
 	return &evaluation{set: s, corr: correlate.NewLocal(s.Rules, slog.New(slog.DiscardHandler), emit)}
 }
 
+// tick is how far event time goes on, in ms, before the correlation is told.
+const tick = 60_000
+
 func (e *evaluation) add(m Match) {
+	if m.Time >= e.clock+tick {
+		e.clock = m.Time
+		e.corr.AdvanceTo(m.Time)
+	}
 	feeds := e.set.feeds.Of(m.Rule)
 	for i := range feeds {
 		sig := match.Signal(&feeds[i], m.Block, m.Row)
@@ -54,4 +62,4 @@ func (e *evaluation) add(m Match) {
 }
 
 // end lets event time reach a moment, which ends what waits for it.
-func (e *evaluation) end(time.Time) {}
+func (e *evaluation) end(at time.Time) { e.corr.AdvanceTo(at.UnixMilli()) }

@@ -91,10 +91,10 @@ func run(t *testing.T, c *cobra.Command, args ...string) string {
 	if err := c.ExecuteContext(t.Context()); err != nil {
 		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out.String())
 	}
-	return elapsed.ReplaceAllString(out.String(), "in TIME (RATE/s)")
+	return elapsed.ReplaceAllString(out.String(), "judged in TIME")
 }
 
-var elapsed = regexp.MustCompile(`in [0-9.]+m?s \([0-9,]+/s\)`)
+var elapsed = regexp.MustCompile(`judged in [0-9.]+(µs|ms|s)( \([0-9,]+/s\))?`)
 
 const since, until = "--since=2026-01-15T12:00:00Z", "--until=2026-01-18T12:00:00Z"
 

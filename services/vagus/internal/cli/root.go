@@ -46,7 +46,7 @@ func New(version string) *cobra.Command {
 		}
 	}
 	add("run", a.upCommand(), a.edgeCommand(), a.demoCommand(), a.sendCommand(), a.busCommand(), a.engineServerCommand(), configCommand())
-	add("look", a.statusCommand(), a.alertsCommand(), a.incidentsCommand(), a.eventsCommand(), a.tailCommand(), a.runsCommand(), a.ledgerCommand(), a.sqlCommand())
+	add("look", a.statusCommand(), a.alertsCommand(), a.incidentsCommand(), a.eventsCommand(), a.tailCommand(), a.runsCommand(), a.ledgerCommand(), a.sqlCommand(), detect.HuntCommand(a.authors()), detect.ReplayCommand(a.authors()))
 	add("act", a.approveCommand(), a.decisionsCommand(), detect.SilencesCommand(a.authors()), detect.ContentCommand(a.authors()), a.deadCommand(), a.tokenCommand())
 	add("author", detect.Command(a.authors()), detect.LanguageServer(a.authors()), respond.Command(playbooks()), normalize.Command())
 	root.AddCommand(engineCommand())
