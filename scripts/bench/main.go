@@ -31,7 +31,7 @@ func main() {
 
 func bench(ctx context.Context) error {
 	quick := flag.Bool("quick", false, "small numbers: shows that it works, not how fast it is")
-	only := flag.String("only", "", "comma-separated parts: ingest, map, block, match, correlate, store, e2e")
+	only := flag.String("only", "", "comma-separated parts: ingest, map, block, match, correlate, store, backtest, e2e")
 	events := flag.Int("events", 1_500_000, "events of one end-to-end run")
 	runs := flag.Int("runs", 3, "end-to-end runs")
 	asJSON := flag.Bool("json", false, "print JSON instead of lines")

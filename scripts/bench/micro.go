@@ -16,16 +16,18 @@ import (
 type micro struct {
 	name, dir, pattern string
 	benchtime, quick   string
+	quickArgs          []string // further arguments of a quick run
 }
 
 // micros are the stages by themselves, one core each.
 var micros = []micro{
-	{"ingest", "./services/ingest/...", ".", "1s", "50ms"},
-	{"map", "./services/normalize/internal/mapping", "Map/(nginx.access|kubernetes.audit|litellm.proxy|microsoft.sysmon|opentelemetry.genai)", "1s", "50ms"},
-	{"block", "./services/internal/block", "Build|Decode", "1s", "50ms"},
-	{"match", "./services/detect/internal/match", "Match", "1s", "50ms"},
-	{"correlate", "./services/detect", "^BenchmarkCorrelate$", "3x", "1x"},
-	{"store", "./services/store", ".", "400000x", "70000x"},
+	{"ingest", "./services/ingest/...", ".", "1s", "50ms", nil},
+	{"map", "./services/normalize/internal/mapping", "Map/(nginx.access|kubernetes.audit|litellm.proxy|microsoft.sysmon|opentelemetry.genai)", "1s", "50ms", nil},
+	{"block", "./services/internal/block", "Build|Decode", "1s", "50ms", nil},
+	{"match", "./services/detect/internal/match", "Match", "1s", "50ms", nil},
+	{"correlate", "./services/detect", "^BenchmarkCorrelate$", "3x", "1x", nil},
+	{"store", "./services/store", ".", "400000x", "70000x", nil},
+	{"backtest", "./services/detect/internal/history", "Backtest", "5x", "1x", []string{"-backtest.events", "200000"}},
 }
 
 // result is one measured value.
@@ -43,7 +45,11 @@ func (m micro) run(ctx context.Context, root string, quick bool) ([]result, erro
 	if quick {
 		benchtime = m.quick
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", m.dir, "-run", "^$", "-bench", m.pattern, "-benchmem", "-benchtime", benchtime, "-cpu", "1", "-timeout", "10m")
+	args := []string{"test", m.dir, "-run", "^$", "-bench", m.pattern, "-benchmem", "-benchtime", benchtime, "-cpu", "1", "-timeout", "10m"}
+	if quick {
+		args = append(args, m.quickArgs...)
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
