@@ -75,7 +75,7 @@ func witness(n *Node) (Witness, bool) {
 				return Witness{}, false
 			}
 			all.Literals = append(all.Literals, w.Literals...)
-			all.Cost += w.Cost
+			all.Cost += w.Cost * (1 - all.Cost)
 		}
 		return all, true
 	}
@@ -130,7 +130,7 @@ func atomWitness(n *Node) (Witness, bool) {
 	}
 	w := Witness{Literals: lits}
 	for _, l := range lits {
-		w.Cost += l.cost()
+		w.Cost += l.cost() * (1 - w.Cost)
 	}
 	return w, true
 }
@@ -201,10 +201,11 @@ func (l Literal) cost() float64 {
 		switch {
 		case l.View == Plain && few[l.Col]:
 			return 0.1
-		case l.View == Plain && programs[l.Col]:
-			return 0.02
+		case l.View == Plain && programs[l.Col] && !usual[l.Text]:
+			return program(l.Text)
+		default:
+			c = 0.002
 		}
-		return 0.002
 	case LitNum:
 		if l.Cmp == EQ {
 			return 0.05
@@ -213,13 +214,13 @@ func (l Literal) cost() float64 {
 	case LitNet:
 		return 0.02
 	case LitPresent:
-		return 0.6
+		return 0.9
 	case LitPrefix, LitSuffix:
 		switch {
 		case len(l.Text) < 4:
 			c = 0.1
-		case l.View == Plain && programs[l.Col]:
-			c = 0.02
+		case l.View == Plain && programs[l.Col] && l.Kind == LitSuffix && !usual[l.Text]:
+			return program(l.Text)
 		default:
 			c = 0.004
 		}
@@ -232,10 +233,32 @@ func (l Literal) cost() float64 {
 			c = 0.003
 		}
 	}
-	if strings.Contains(common, l.Text) {
-		c = max(c*8, 0.02)
+	switch {
+	case usual[l.Text]:
+		return 0.4
+	case strings.Contains(common, l.Text):
+		return max(c*8, 0.02)
 	}
 	return c
+}
+
+// usual holds texts that a great part of all Windows events has.
+var usual = map[string]bool{
+	`.exe`: true, `c:\`: true, `:\`: true, `c:\windows\`: true, `c:\windows\system32\`: true, `c:\windows`: true, `:\windows\system32\`: true, `:\windows\`: true,
+	`\windows\system32\`: true, `\windows\`: true, `\system32\`: true, `\system32`: true, `system32`: true, `windows`: true, `microsoft`: true,
+	`system`: true, `s-1-16-16384`: true, `s-1-5-18`: true, `0x3e7`: true, `nt authority`: true, `authori`: true, `autori`: true, `true`: true, `-`: true,
+}
+
+// everyday are the programs that start most often on any Windows machine.
+const everyday = `\svchost.exe \conhost.exe \cmd.exe \powershell.exe \explorer.exe \services.exe \rundll32.exe \taskhostw.exe \dllhost.exe \backgroundtaskhost.exe ` +
+	`\runtimebroker.exe \wmiprvse.exe \searchprotocolhost.exe \searchfilterhost.exe \chrome.exe \msedge.exe \msiexec.exe \lsass.exe \consent.exe \sppsvc.exe `
+
+// program is the share of events about a program whose path ends so.
+func program(end string) float64 {
+	if strings.Contains(everyday, end+" ") {
+		return 0.08
+	}
+	return 0.005
 }
 
 // Guard returns folded texts of which every match of the pattern contains at

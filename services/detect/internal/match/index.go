@@ -30,12 +30,13 @@ type index struct {
 	stats Stats
 }
 
-// hits are the units whose first, and whose second witness a value fulfils,
-// each in order.
+// hits are the units whose first, and the gates whose witness a value fulfils,
+// each in order. The n-th gate of a unit is the number of the unit and n times
+// the number of all units.
 type hits struct {
-	first  []int32
-	second []int32
-	bits   bitset // second as a bitmap, if it is long
+	first []int32
+	gates []int32
+	bits  bitset // gates as a bitmap, if they are many
 }
 
 // cached remembers the hits of a value by 96 bits of a seeded hash.
@@ -58,7 +59,7 @@ type Stats struct {
 	Values     uint64 // values looked up
 	Scanned    uint64 // … of which were not remembered
 	Tried      uint64 // (rule, event) pairs of which the first witness held
-	Candidates uint64 // … and the second, so that the rest was evaluated
+	Candidates uint64 // … and the others, so that the rest was evaluated
 	Matches    uint64
 }
 
@@ -72,12 +73,12 @@ type columnIndex struct {
 	sets    []uint32 // scratch: sets by dictionary index or row
 }
 
-// units are those whose first, or whose second witness has a literal.
-type units struct{ first, second []int32 }
+// units are those whose first witness, and the gates that have a literal.
+type units struct{ first, gates []int32 }
 
-func (u *units) add(id int32, second bool) {
-	if second {
-		u.second = append(u.second, id)
+func (u *units) add(id int32, gate bool) {
+	if gate {
+		u.gates = append(u.gates, id)
 	} else {
 		u.first = append(u.first, id)
 	}
@@ -120,11 +121,11 @@ func newIndex() *index {
 // build makes the index of units.
 func (x *index) build(all []unit, f *fields, usual func(gram []byte) float64) {
 	cols := make([]*literals, f.count())
-	add := func(id slot, l lang.Literal, u int32, second bool) {
+	add := func(id slot, l lang.Literal, u int32, gate bool) {
 		if cols[id] == nil {
 			cols[id] = &literals{text: map[string]*literal{}, nums: map[numKey]*numLit{}, nets: map[netip.Prefix]*netLit{}}
 		}
-		cols[id].add(l, u, second)
+		cols[id].add(l, u, gate)
 	}
 	for i := range all {
 		for _, l := range all[i].first {
@@ -135,8 +136,10 @@ func (x *index) build(all []unit, f *fields, usual func(gram []byte) float64) {
 				}
 			}
 		}
-		for _, l := range all[i].second {
-			add(f.slot(l.Field), l, int32(i), true)
+		for n, g := range all[i].gates {
+			for _, l := range g.literals {
+				add(f.slot(l.Field), l, int32(n*len(all)+i), true)
+			}
 		}
 	}
 	x.cols = make([]*columnIndex, len(cols))
@@ -148,27 +151,27 @@ func (x *index) build(all []unit, f *fields, usual func(gram []byte) float64) {
 	}
 }
 
-func (c *literals) add(l lang.Literal, id int32, second bool) {
+func (c *literals) add(l lang.Literal, id int32, gate bool) {
 	switch l.Kind {
 	case lang.LitPresent:
-		c.present.add(id, second)
+		c.present.add(id, gate)
 	case lang.LitNum:
 		k := numKey{l.Cmp, l.Num}
 		if c.nums[k] == nil {
 			c.nums[k] = &numLit{cmp: l.Cmp, num: l.Num}
 		}
-		c.nums[k].add(id, second)
+		c.nums[k].add(id, gate)
 	case lang.LitNet:
 		if c.nets[l.Net] == nil {
 			c.nets[l.Net] = &netLit{net: l.Net}
 		}
-		c.nets[l.Net].add(id, second)
+		c.nets[l.Net].add(id, gate)
 	default:
 		k := string(rune(l.Kind)) + l.Text
 		if c.text[k] == nil {
 			c.text[k] = &literal{kind: l.Kind, text: []byte(l.Text)}
 		}
-		c.text[k].add(id, second)
+		c.text[k].add(id, gate)
 	}
 }
 
@@ -199,17 +202,17 @@ func (c *literals) index(usual func(gram []byte) float64) *columnIndex {
 
 func (x *index) take(u *units) {
 	x.found.first = append(x.found.first, u.first...)
-	x.found.second = append(x.found.second, u.second...)
+	x.found.gates = append(x.found.gates, u.gates...)
 }
 
 // intern returns the id of the hits found.
 func (x *index) intern() uint32 {
 	f := &x.found
-	if len(f.first) == 0 && len(f.second) == 0 {
+	if len(f.first) == 0 && len(f.gates) == 0 {
 		return 0
 	}
 	x.key = binary.LittleEndian.AppendUint32(x.key[:0], 0) // filled in below
-	for _, list := range []*[]int32{&f.first, &f.second} {
+	for _, list := range []*[]int32{&f.first, &f.gates} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 		for _, u := range *list {
@@ -220,13 +223,13 @@ func (x *index) intern() uint32 {
 	if id, ok := x.ids[string(x.key)]; ok {
 		return id
 	}
-	h := hits{first: slices.Clone(f.first), second: slices.Clone(f.second)}
-	if n := len(h.second); n > longSet {
-		size := int(h.second[n-1]/64+1) * 8
+	h := hits{first: slices.Clone(f.first), gates: slices.Clone(f.gates)}
+	if n := len(h.gates); n > longSet {
+		size := int(h.gates[n-1]/64+1) * 8
 		if x.room >= size {
 			x.room -= size
-			h.bits = newBitset(int(h.second[n-1]) + 1)
-			for _, u := range h.second {
+			h.bits = newBitset(int(h.gates[n-1]) + 1)
+			for _, u := range h.gates {
 				h.bits.add(u)
 			}
 		}
@@ -237,15 +240,15 @@ func (x *index) intern() uint32 {
 	return id
 }
 
-// hasSecond reports whether the value fulfils the second witness of a unit.
-func (h *hits) hasSecond(u int32) bool {
+// opens reports whether the value fulfils the witness of a gate.
+func (h *hits) opens(u int32) bool {
 	if h.bits != nil {
 		return int(u) < len(h.bits)*64 && h.bits.has(u)
 	}
-	if len(h.second) <= longSet {
-		return slices.Contains(h.second, u)
+	if len(h.gates) <= longSet {
+		return slices.Contains(h.gates, u)
 	}
-	_, ok := slices.BinarySearch(h.second, u)
+	_, ok := slices.BinarySearch(h.gates, u)
 	return ok
 }
 
@@ -283,7 +286,7 @@ func (x *index) lookup(id slot, c *columnIndex, v []byte, kind event.Kind) uint3
 
 // scan finds the hits of a value afresh.
 func (x *index) scan(c *columnIndex, v []byte, kind event.Kind) uint32 {
-	x.found.first, x.found.second = x.found.first[:0], x.found.second[:0]
+	x.found.first, x.found.gates = x.found.first[:0], x.found.gates[:0]
 	var addr netip.Addr
 	switch kind {
 	case event.KindIP:
@@ -323,7 +326,7 @@ func (x *index) number(c *columnIndex, v float64) uint32 {
 	if m.valid && m.value == v {
 		return m.set
 	}
-	x.found.first, x.found.second = x.found.first[:0], x.found.second[:0]
+	x.found.first, x.found.gates = x.found.first[:0], x.found.gates[:0]
 	if v != 0 {
 		x.take(&c.present)
 	}

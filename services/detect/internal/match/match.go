@@ -3,8 +3,8 @@
 // result on any split of the events.
 //
 // A rule is one or a few conjunctions (units). What a unit demands of source,
-// class, activity and event code routes events to it. One or two of its other
-// parts, those that the fewest events fulfil, are its witnesses: sets of
+// class, activity and event code routes events to it. Up to three of its
+// other parts, those that the fewest events fulfil, are its witnesses: sets of
 // literals of which an event must hold one. All witnesses are in one index over
 // the block's columns, where a value is looked at once however many rows hold
 // it. Only units whose witnesses hold are evaluated, and only in what the
@@ -32,7 +32,7 @@ type Matcher struct {
 	seen   []uint64 // by unit: the row stamp it was last evaluated for
 	done   []uint64 // by rule: the row stamp it last matched
 	active []active // fields of the block at hand whose values hold first witnesses
-	at     []active // by slot: the same, and fields that hold second ones
+	at     []active // by slot: the same, and fields that only gates ask for
 	masks  []uint64 // by set: the local routes that have a unit of its first witnesses
 	known  []uint64 // by set: the block that masks is of
 	narrow []narrowed
@@ -213,7 +213,13 @@ func (m *Matcher) try(id int32) {
 	m.seen[id] = m.scope.stamp
 	m.index.stats.Tried++
 	u := &m.units[id]
-	if len(u.where) > 0 && m.second(u.where, id) == u.refuse || m.done[u.rule] == m.scope.stamp {
+	for i := range u.gates {
+		g := &u.gates[i]
+		if m.opens(g.where, int32(i*len(m.units))+id) == g.refuse {
+			return
+		}
+	}
+	if m.done[u.rule] == m.scope.stamp {
 		return
 	}
 	m.index.stats.Candidates++
@@ -237,8 +243,8 @@ func (m *Matcher) decide(u *unit) (bool, error) {
 	return !out, err
 }
 
-// second reports whether the second witness of a unit holds in the row at hand.
-func (m *Matcher) second(where []slot, id int32) bool {
+// opens reports whether the literals of a gate hold in the row at hand.
+func (m *Matcher) opens(where []slot, id int32) bool {
 	row := m.scope.row
 	for _, s := range where {
 		a := &m.at[s]
@@ -247,7 +253,7 @@ func (m *Matcher) second(where []slot, id int32) bool {
 		case a.list != nil:
 			from, to := a.list.List(row)
 			for _, k := range a.list.ListKeys()[from:to] {
-				if set := a.sets[k]; set != 0 && m.index.sets[set].hasSecond(id) {
+				if set := a.sets[k]; set != 0 && m.index.sets[set].opens(id) {
 					return true
 				}
 			}
@@ -256,7 +262,7 @@ func (m *Matcher) second(where []slot, id int32) bool {
 			if a.keys != nil {
 				k = a.keys[row]
 			}
-			if set := a.sets[k]; set != 0 && m.index.sets[set].hasSecond(id) {
+			if set := a.sets[k]; set != 0 && m.index.sets[set].opens(id) {
 				return true
 			}
 		}

@@ -24,8 +24,11 @@ type Sample struct {
 // stratum is a sample of the events of one kind.
 type stratum struct {
 	seen uint64 // blocks that had such events, as a weight
-	rows []map[lang.Field]string
+	rows []texts
 }
+
+// texts are the folded texts of an event; whoever has one only reads it.
+type texts map[lang.Field]string
 
 // The bounds of a sample.
 const (
@@ -34,7 +37,6 @@ const (
 	sampleValue  = 1024    // bytes of one text
 	sampleBytes  = 8 << 20 // of all texts
 	sampleBlocks = 16      // once a kind has its rows, every so many blocks replace one
-	maxLearned   = 256     // literals of a clause that are compared with the rows
 )
 
 // NewSample makes an empty sample.
@@ -84,7 +86,7 @@ func (s *Sample) learn(b *block.Block, m *Matcher) {
 }
 
 func (s *Sample) take(st *stratum, m *Matcher, at *route, row int) {
-	values := map[lang.Field]string{}
+	values := texts{}
 	size := 0
 	for _, id := range at.learn {
 		c := m.scope.cols[id]
@@ -112,49 +114,17 @@ func (s *Sample) take(st *stratum, m *Matcher, at *route, row int) {
 	*old = values
 }
 
-// shares estimates, for each clause, the share of the events with a need that
-// fulfil it. What the rows do not tell is assumed.
-func (s *Sample) shares(n *need, clauses []lang.Clause) []float64 {
-	out := make([]float64, len(clauses))
-	for i := range clauses {
-		out[i] = clauses[i].Cost
-	}
-	if s == nil || len(clauses) < 2 {
-		return out
+// rows returns sampled events with a need.
+func (s *Sample) rows(n *need) []texts {
+	if s == nil {
+		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var rows []map[lang.Field]string
+	var out []texts
 	for k, st := range s.strata {
-		if len(rows) < 2*sampleRows && n.fits(&k) {
-			rows = append(rows, st.rows...)
-		}
-	}
-	const assumed = 8 // the assumption counts as much as so many rows
-	for i := range clauses {
-		c := &clauses[i]
-		if len(c.Literals) > maxLearned {
-			continue
-		}
-		hits, known := 0, true
-		for _, row := range rows {
-			holds := false
-			for j := range c.Literals {
-				h, ok := holdsIn(&c.Literals[j], row)
-				known = known && ok
-				if holds = h; holds {
-					break
-				}
-			}
-			if holds {
-				hits++
-			}
-		}
-		if known {
-			if c.Refused {
-				hits = len(rows) - hits
-			}
-			out[i] = (float64(hits) + assumed*min(c.Cost, 1)) / float64(len(rows)+assumed)
+		if len(out) < 2*sampleRows && n.fits(&k) {
+			out = append(out, st.rows...)
 		}
 	}
 	return out
@@ -162,7 +132,7 @@ func (s *Sample) shares(n *need, clauses []lang.Clause) []float64 {
 
 // holdsIn says whether a literal holds in a sampled row; not ok if the row does
 // not tell.
-func holdsIn(l *lang.Literal, row map[lang.Field]string) (holds, ok bool) {
+func holdsIn(l *lang.Literal, row texts) (holds, ok bool) {
 	if l.View == lang.Anywhere || l.Field.Kind() == event.KindKeywords || !l.Field.Kind().Text() {
 		return false, false
 	}

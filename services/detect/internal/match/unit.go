@@ -8,20 +8,25 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
-// unit is one alternative of a rule: a conjunction. Its routing is data; one or
-// two of its parts, the witnesses, are literals in the index; the rest is
+// unit is one alternative of a rule: a conjunction. Its routing is data; up to
+// three of its parts, the witnesses, are literals in the index; the rest is
 // evaluated on the events that fulfil these.
 type unit struct {
-	rule   int32
-	need   need
-	first  []lang.Literal // empty: every event of the routing is a candidate
-	second []lang.Literal // may be empty
-	refuse bool           // the second witness is that none of its literals holds
-	where  []slot         // of the second literals
-	slots  []slot         // of all literals
-	learn  []slot         // of all literals that might have been taken instead
-	reads  []int          // virtual fields that the rule reads
-	rest   evaluator      // zero: nothing is left to evaluate
+	rule  int32
+	need  need
+	first []lang.Literal // empty: every event of the routing is a candidate
+	gates []gate         // the other witnesses, at most maxGates
+	slots []slot         // of all literals
+	learn []slot         // of all literals that might have been taken instead
+	reads []int          // virtual fields that the rule reads
+	rest  evaluator      // zero: nothing is left to evaluate
+}
+
+// gate is a witness that is only asked for when the first holds.
+type gate struct {
+	literals []lang.Literal
+	refuse   bool   // the witness is that none of the literals holds
+	where    []slot // of the literals
 }
 
 // planner makes the units of rules.
@@ -102,26 +107,28 @@ func (p *planner) unit(id int32, r *rule.Rule, parts []*lang.Node) unit {
 			}
 		}
 	}
-	shares := p.sample.shares(&u.need, clauses)
 	done := map[*lang.Node]bool{}
-	first := -1
-	if first = rarest(shares, clauses, func(c lang.Clause) bool { return !c.Refused }); first >= 0 {
+	plan := newPlan(clauses, p.sample.rows(&u.need))
+	if first := plan.first(); first >= 0 {
 		u.first = clauses[first].Literals
 		done[clauses[first].Node] = clauses[first].Exact
 	}
-	if j := rarest(shares, clauses, func(c lang.Clause) bool {
-		return (first < 0 || c.Node != clauses[first].Node) && second(c)
-	}); j >= 0 && shares[j] < maxSecond {
-		u.second, u.refuse = clauses[j].Literals, clauses[j].Refused
-		done[clauses[j].Node] = clauses[j].Exact
-		for _, l := range u.second {
-			if s := p.fields.slot(l.Field); !slices.Contains(u.where, s) {
-				u.where = append(u.where, s)
+	for len(u.gates) < maxGates {
+		i := plan.next()
+		if i < 0 {
+			break
+		}
+		g := gate{literals: clauses[i].Literals, refuse: clauses[i].Refused}
+		done[clauses[i].Node] = clauses[i].Exact
+		for _, l := range g.literals {
+			if s := p.fields.slot(l.Field); !slices.Contains(g.where, s) {
+				g.where = append(g.where, s)
 			}
 		}
+		u.gates = append(u.gates, g)
 	}
 	rest = slices.DeleteFunc(rest, func(n *lang.Node) bool { return done[n] })
-	for _, l := range slices.Concat(u.first, u.second) {
+	for _, l := range u.first {
 		u.slots = append(u.slots, p.fields.slot(l.Field))
 		if l.View == lang.Anywhere {
 			for _, id := range textColumns {
@@ -129,44 +136,15 @@ func (p *planner) unit(id int32, r *rule.Rule, parts []*lang.Node) unit {
 			}
 		}
 	}
+	for _, g := range u.gates {
+		u.slots = append(u.slots, g.where...)
+	}
 	slices.Sort(u.slots)
 	u.slots = slices.Compact(u.slots)
 	if len(rest) > 0 && r.When.Lowered {
 		u.rest = evaluator{pred: p.fields.compile(&lang.Node{Op: lang.And, Kids: rest})}
 	}
 	return u
-}
-
-// maxSecond is the share of events above which a second witness is not worth
-// its place in the index; maxSecondLits bounds its literals.
-const (
-	maxSecond     = 0.7
-	maxSecondLits = 64
-)
-
-// second says that a clause may be a second witness: literals over ordinary
-// fields, and not many.
-func second(c lang.Clause) bool {
-	if len(c.Literals) > maxSecondLits {
-		return false
-	}
-	for _, l := range c.Literals {
-		if l.View == lang.Anywhere {
-			return false
-		}
-	}
-	return true
-}
-
-// rarest is the clause that the fewest events fulfil, -1 if there is none.
-func rarest(shares []float64, clauses []lang.Clause, fits func(lang.Clause) bool) int {
-	best := -1
-	for i, c := range clauses {
-		if fits(c) && (best < 0 || shares[i] < shares[best] || shares[i] == shares[best] && len(c.Literals) < len(clauses[best].Literals)) {
-			best = i
-		}
-	}
-	return best
 }
 
 // need is which events a unit wants at all, as data. Empty lists mean any.
