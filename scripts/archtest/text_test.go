@@ -190,3 +190,25 @@ func TestReadmeMap(t *testing.T) {
 		}
 	}
 }
+
+// TestDecisionNumbers: two records of one number cannot be told apart when
+// somebody names it.
+func TestDecisionNumbers(t *testing.T) {
+	taken := map[string]string{}
+	for _, name := range files(t) {
+		if path.Dir(name) != "docs/adr" {
+			continue
+		}
+		number, _, _ := strings.Cut(path.Base(name), "-")
+		if other := taken[number]; other != "" {
+			t.Errorf("%s and %s have one number", other, name)
+		}
+		taken[number] = name
+		if want := "# " + strings.TrimLeft(number, "0") + ". "; !strings.HasPrefix(read(t, name), want) {
+			t.Errorf("%s does not begin with %q", name, want)
+		}
+	}
+	if len(taken) == 0 {
+		t.Error("there are no records of decisions")
+	}
+}
