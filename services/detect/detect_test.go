@@ -77,7 +77,11 @@ func publish(t *testing.T, b *bus.Bus, id string, data []byte) {
 // start runs a service until the returned function is called.
 func start(t *testing.T, b *bus.Bus, dir string) (*Service, func()) {
 	t.Helper()
-	opts := DefaultOptions()
+	return startWith(t, b, dir, DefaultOptions())
+}
+
+func startWith(t *testing.T, b *bus.Bus, dir string, opts Options) (*Service, func()) {
+	t.Helper()
 	opts.Bus, opts.RulesDir, opts.Logger = b, dir, slog.New(slog.DiscardHandler)
 	opts.CheckpointInterval, opts.PollInterval = 20*time.Millisecond, 20*time.Millisecond
 	s, err := New(opts)
