@@ -163,25 +163,32 @@ func TestReloadKeepsTheOldVersionOfABadFile(t *testing.T) {
 }
 
 func TestSignalsAreBounded(t *testing.T) {
-	b := testkit.Bus(t)
-	dir := rulesDir(t, map[string]string{"test/burst.yml": burst})
-	opts := DefaultOptions()
-	opts.Bus, opts.RulesDir, opts.Logger, opts.MaxSignals = b, dir, slog.New(slog.DiscardHandler), 10
-	s, err := New(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	publish(t, b, "1", failures("192.0.2.1", 0, 50))
-	testkit.Eventually(t, "the block", func() bool { return s.counters.blocks.Load() == 1 })
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if s.counters.signals.Load() != 10 || s.counters.capped.Load() != 40 || s.counters.matches.Load() != 50 {
-		t.Errorf("signals %d capped %d matches %d", s.counters.signals.Load(), s.counters.capped.Load(), s.counters.matches.Load())
+	for timespan, want := range map[string]uint64{
+		"2h": 10, // all in a slot of two minutes, of which ten travel on
+		"1m": 50, // a slot of a second has one: none may be placed elsewhere
+	} {
+		t.Run(timespan, func(t *testing.T) {
+			b := testkit.Bus(t)
+			dir := rulesDir(t, map[string]string{"test/burst.yml": strings.Replace(burst, "timespan: 1m", "timespan: "+timespan, 1)})
+			opts := DefaultOptions()
+			opts.Bus, opts.RulesDir, opts.Logger, opts.MaxSignals = b, dir, slog.New(slog.DiscardHandler), 10
+			s, err := New(opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- s.Run(ctx) }()
+			publish(t, b, "1", failures("192.0.2.1", 0, 50))
+			testkit.Eventually(t, "the block", func() bool { return s.counters.blocks.Load() == 1 })
+			cancel()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if got := s.counters.signals.Load(); got != want || s.counters.capped.Load() != 50-want || s.counters.matches.Load() != 50 {
+				t.Errorf("signals %d capped %d matches %d", got, s.counters.capped.Load(), s.counters.matches.Load())
+			}
+		})
 	}
 }
 

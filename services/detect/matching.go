@@ -2,7 +2,9 @@ package detect
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -38,7 +40,21 @@ type matching struct {
 	order  []*tally
 }
 
-// tally counts the matches of a rule and group in the block at hand.
+// slots is how finely the timespan of a correlation is divided where matches
+// are left out: a block of an archive may hold days, and what is left out is
+// placed at the newest match of its slot.
+const slots = 60
+
+// slotOf numbers the slot of a time, in ms. A slot has a second at least; rules
+// without a correlation have but one.
+func slotOf(r *rule.Rule, t int64) int64 {
+	if r.Correlate == nil {
+		return 0
+	}
+	return t / max(r.Correlate.Timespan.Milliseconds()/slots, time.Second.Milliseconds())
+}
+
+// tally counts the matches of a rule, group and slot in the block at hand.
 type tally struct {
 	feed    *rule.Feed
 	matches int
@@ -106,6 +122,7 @@ func (o *delivery) matched(f *rule.Feed, row int) {
 	for _, id := range f.Group {
 		o.key = match.AppendKey(o.key, &o.block, id, row)
 	}
+	o.key = binary.LittleEndian.AppendUint64(o.key, uint64(slotOf(f.Rule, match.Time(&o.block, row))))
 	t := o.groups[string(o.key)]
 	if t == nil {
 		t = &tally{feed: f}
