@@ -12,7 +12,6 @@
 package match
 
 import (
-	"math/bits"
 	"slices"
 
 	"github.com/vagus-hub/vagus/schemas/event"
@@ -49,15 +48,6 @@ type active struct {
 	keys []uint32
 	list *block.Column
 }
-
-// narrowed remembers the units of a set's first witnesses that a route has.
-type narrowed struct {
-	set, route uint32
-	valid      bool
-	units      []int32
-}
-
-const narrowSize = 1 << 12
 
 // New compiles rules; disabled ones are left out.
 func New(rules []*rule.Rule) *Matcher { return NewLearned(rules, nil) }
@@ -162,24 +152,6 @@ func (m *Matcher) row(row int, place uint16, route *route) {
 		if set := a.sets[k]; set != 0 {
 			m.tryAll(set, place, route)
 		}
-	}
-}
-
-func (m *Matcher) tryAll(set uint32, place uint16, route *route) {
-	if m.mask(set)&(1<<min(place, 63)) == 0 {
-		return
-	}
-	n := &m.narrow[(set*0x9E3779B1^route.id*0x85EBCA6B)>>(32-bits.Len(narrowSize-1))]
-	if !n.valid || n.set != set || n.route != route.id {
-		n.set, n.route, n.valid, n.units = set, route.id, true, n.units[:0]
-		for _, u := range m.index.sets[set].first {
-			if route.units.has(u) {
-				n.units = append(n.units, u)
-			}
-		}
-	}
-	for _, u := range n.units {
-		m.try(u)
 	}
 }
 
