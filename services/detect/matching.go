@@ -22,7 +22,7 @@ import (
 // the bus would take an acknowledgement of an instance that only seemed dead for
 // one of a block that it has not delivered again yet, and skip blocks.
 func (s *Service) match(ctx context.Context) error {
-	m := &matching{s: s, groups: map[string]*tally{}}
+	m := &matching{s: s, groups: map[string]*tally{}, values: map[string]int64{}}
 	return s.opts.Bus.Consume(ctx, bus.Consumer{
 		Stream: subjects.StreamEvents, Durable: Durable, MaxInFlight: s.opts.MaxInFlight, AckWait: s.opts.Expiry / 2, Stage: "detect",
 	}, m.handle)
@@ -37,6 +37,7 @@ type matching struct {
 	block  block.Block
 	key    []byte
 	groups map[string]*tally // by rule and group, of the block at hand
+	values map[string]int64  // by rule, group, value and slot: the first time told of
 	order  []*tally
 }
 
@@ -84,6 +85,7 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 	s.seen.add(s.observe(d, &m.block))
 	g := s.matcher.Load()
 	clear(m.groups)
+	clear(m.values)
 	m.order = m.order[:0]
 	out := &delivery{matching: m, d: d, trace: d.Header.Get(subjects.HeaderTrace)}
 	failed := g.matcher.Failures()
@@ -122,7 +124,12 @@ func (o *delivery) matched(f *rule.Feed, row int) {
 	for _, id := range f.Group {
 		o.key = match.AppendKey(o.key, &o.block, id, row)
 	}
-	o.key = binary.LittleEndian.AppendUint64(o.key, uint64(slotOf(f.Rule, match.Time(&o.block, row))))
+	at := match.Time(&o.block, row)
+	if o.again(f, row, at) {
+		o.s.counters.capped.Add(1)
+		return
+	}
+	o.key = binary.LittleEndian.AppendUint64(o.key, uint64(slotOf(f.Rule, at)))
 	t := o.groups[string(o.key)]
 	if t == nil {
 		t = &tally{feed: f}
@@ -132,7 +139,7 @@ func (o *delivery) matched(f *rule.Feed, row int) {
 	t.matches++
 	bound := f.Bound(o.s.opts.MaxSignals)
 	if bound > 0 && t.matches > bound {
-		t.newest = max(t.newest, match.Time(&o.block, row))
+		t.newest = max(t.newest, at)
 		return
 	}
 	sig := match.Signal(f, &o.block, row)
@@ -142,6 +149,25 @@ func (o *delivery) matched(f *rule.Feed, row int) {
 		return
 	}
 	o.add(&sig)
+}
+
+// again says that the block has told of this value of a group before, within a
+// slot in which correlation counts it once. The key so far is the group's.
+func (o *delivery) again(f *rule.Feed, row int, at int64) bool {
+	if f.Rule.Correlate == nil || f.Rule.Correlate.Slot() == 0 {
+		return false
+	}
+	group := len(o.key)
+	for _, id := range f.Value {
+		o.key = match.AppendKey(o.key, &o.block, id, row)
+	}
+	o.key = binary.LittleEndian.AppendUint64(o.key, uint64(at/f.Rule.Correlate.Slot().Milliseconds()))
+	first, told := o.values[string(o.key)]
+	if !told || at < first {
+		o.values[string(o.key)] = at
+	}
+	o.key = o.key[:group]
+	return told && at >= first
 }
 
 // partitionOf is where the signals of a rule and group are correlated.

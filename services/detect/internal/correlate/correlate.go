@@ -278,6 +278,12 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 		c.stats.Duplicates++
 		return
 	}
+	again, later := s.repeated(ev, i, &e)
+	if again {
+		c.stats.Duplicates++
+		return
+	}
+	gone := later >= 0 && c.takeOut(g, later)
 	c.groups.insert(g, i, e)
 	ev = c.groups.events(g)
 	if g.heavy == 0 {
@@ -291,10 +297,51 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 		if s.named {
 			h.names[e.uid] = s.entityOf(sig)
 		}
-		c.move(s, g, h, ev, i)
+		if gone {
+			c.rerun(s, g)
+		} else {
+			c.move(s, g, h, ev, i)
+		}
 	}
 	c.settle(s, g, sig, emit)
 	c.schedule(s, id, never)
+}
+
+// repeated looks for an event with the value of e in its slot, of which only the
+// first counts: again says that one is there before place i; later is the place
+// of one after it, or -1. So a value that is there all the time costs little, and
+// what counts does not depend on the order of arrival.
+func (s *ruleState) repeated(ev []seen, i int, e *seen) (again bool, later int) {
+	if s.slot == 0 {
+		return false, -1
+	}
+	slot := e.time / s.slot
+	for k := i - 1; k >= 0 && ev[k].time/s.slot == slot; k-- {
+		if ev[k].aux == e.aux {
+			return true, -1
+		}
+	}
+	for k := i; k < len(ev) && ev[k].time/s.slot == slot; k++ {
+		if ev[k].aux == e.aux {
+			return false, k
+		}
+	}
+	return false, -1
+}
+
+// takeOut removes the event in place i, unless it is settled.
+func (c *Correlator) takeOut(g *group, i int) bool {
+	ev := c.groups.events(g)
+	if g.heavy != 0 {
+		h := c.heavies[g.heavy]
+		if i < h.done {
+			return false
+		}
+		delete(h.names, ev[i].uid)
+	}
+	copy(ev[i:], ev[i+1:])
+	g.len--
+	return true
 }
 
 // move takes the automaton over the event that was put in place i.

@@ -212,7 +212,7 @@ func TestEventsAreBounded(t *testing.T) {
 		r   *rule.Rule
 		cut bool
 	}{
-		"one value":  {testRule("t.r", rule.ValueCount, time.Hour, time.Hour, when("gte 3")), true},
+		"one value":  {testRule("t.r", rule.ValueCount, time.Hour, time.Hour, when("gte 3")), false},
 		"one step":   {testRule("t.r", rule.Temporal, time.Hour, time.Hour), true},
 		"low sum":    {testRule("t.r", rule.ValueSum, time.Hour, time.Hour, when("gt 1e9")), true},
 		"in alert":   {testRule("t.r", rule.EventCount, time.Hour, time.Hour, when("gte 3")), false},

@@ -42,6 +42,8 @@ type plan struct {
 	hour     bool // baseline by hour of week
 	sums     bool // rate of a number rather than of events
 	learning int64
+	// slot is the time within which a value counts once, in ms; 0: each time.
+	slot int64
 	// heavy says that all groups have heavy state, not only those that fired.
 	heavy bool
 	// named says that the entity is not part of the group, so that each event
@@ -62,6 +64,9 @@ func newPlan(r *rule.Rule) plan {
 	p.c, p.kind, p.window, p.atEnd, p.steps = c, kinds[c.Type], c.Window, c.AtEnd(), len(c.Steps)
 	p.span, p.late, p.learning = c.Timespan.Milliseconds(), c.Lateness.Milliseconds(), c.Learning.Milliseconds()
 	p.hour = c.Season == rule.HourOfWeek
+	if p.kind == distinct {
+		p.slot = c.Slot().Milliseconds()
+	}
 	p.sums = p.kind == rate && len(c.Field) > 0
 	switch p.kind {
 	case counting, distinct, together:

@@ -141,6 +141,18 @@ func (c *Correlate) Holds(v float64) bool {
 	return true
 }
 
+// slots is how finely the timespan is divided where not every event is looked at.
+const slots = 60
+
+// Slot is the time within which a value of a sliding value_count counts once: a
+// sixtieth of the timespan. 0: each event counts.
+func (c *Correlate) Slot() time.Duration {
+	if c.Type != ValueCount || c.Window != Sliding || c.AtEnd() {
+		return 0
+	}
+	return max(c.Timespan/slots, time.Millisecond)
+}
+
 // AtEnd says that a window can be judged only when it is complete: fewer may
 // become more.
 func (c *Correlate) AtEnd() bool {
