@@ -146,7 +146,7 @@ func (l load) row(x *block.Builder, i int, source string) {
 // alerts do not change any more.
 func (l load) done(t *testing.T, b *bus.Bus) []finding.Alert {
 	t.Helper()
-	wait := time.Now().Add(10 * time.Minute)
+	wait := time.Now().Add(10*time.Minute + time.Duration(l.events)*time.Millisecond)
 	still, alertsWere := 0, uint64(0)
 	for still < 4 {
 		if time.Now().After(wait) {
@@ -373,7 +373,7 @@ func TestExactProcesses(t *testing.T) {
 			})
 		}
 		return end(os.Interrupt), end(os.Kill)
-	}, 6, fleets...)
+	}, 6+n/100_000, fleets...)
 }
 
 // exactEvents is VAGUS_EXACT_EVENTS, or otherwise.
