@@ -23,7 +23,6 @@ import (
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/bus"
-	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
 
 // stated is what must be the same of an alert, however it came about.
@@ -231,8 +230,17 @@ func (f *fleet) end() {
 // the way, and returns the alerts.
 func (l load) run(t *testing.T, instances, shakes int, launch func(*testing.T, *bus.Server, string) (stop, kill func())) map[string]stated {
 	t.Helper()
-	server := testkit.Server(t)
-	b := testkit.Connect(t, server)
+	// The bus is never killed here, so it need not write through to the disk.
+	server, err := bus.StartServer(bus.ServerOptions{StoreDir: t.TempDir(), MaxStore: 16 << 30, NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Shutdown()
+	b, err := bus.Connect(t.Context(), bus.Options{Server: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
 	if err := b.EnsureStreams(t.Context(), bus.Limits{}); err != nil {
 		t.Fatal(err)
 	}
@@ -340,11 +348,10 @@ func (l load) compare(t *testing.T, launch func(*testing.T, *bus.Server, string)
 	}
 }
 
-// ordered are the rules whose alerts depend a little on the order in which
-// blocks are matched, when a killed instance's blocks come after many others:
-// rules over alerts, see the decision on partition owners, and one in some
-// hundred absences. What differs is logged.
-var ordered = map[string]bool{"exact.chain": true, "exact.chains": true, "exact.absent": true}
+// ordered are the rules over alerts. How often an alert is amended on the way is
+// not the same in two runs, so what they make of it differs a little, see the
+// decision on partition owners. It is logged.
+var ordered = map[string]bool{"exact.chain": true, "exact.chains": true}
 
 // The same with processes and kill -9, as many events as VAGUS_EXACT_EVENTS says.
 func TestExactProcesses(t *testing.T) {
@@ -352,7 +359,7 @@ func TestExactProcesses(t *testing.T) {
 	if n > 10_000 {
 		fleets = []int{1, 2, 4}
 	}
-	l := load{events: n, groups: max(n/25, 1000), seed: rand.Uint64() >> 32}
+	l := load{events: n, groups: min(max(n/25, 1000), 4000), seed: rand.Uint64() >> 32}
 	t.Logf("seed %d", l.seed)
 	binary := filepath.Join(t.TempDir(), "detect")
 	build := exec.Command("go", "build", "-o", binary, "./cmd/detect")

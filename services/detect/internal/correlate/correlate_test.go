@@ -360,3 +360,32 @@ func FuzzLoad(f *testing.F) {
 		c.Flush(func(finding.Alert) {})
 	})
 }
+
+// A block of an instance that was killed comes after many later ones, while the
+// clocks wait for it: an absence is seen all the same.
+func TestAbsenceOfAnEventThatComesLongAfterOthers(t *testing.T) {
+	r := testRule("absent", rule.Absence, 30*time.Second, 2*minute)
+	times := []int64{97_400, 184_060, 190_580, 202_718, 309_440, 399_100}
+	steps := []int{0, 1, 0, 0, 0, 1}
+	run := func(order []int) map[string]int64 {
+		last := map[string]int64{}
+		emit := func(a finding.Alert) { last[a.UID] = a.Count }
+		c := New([]*rule.Rule{r}, quiet)
+		for _, i := range order {
+			s := signal("absent", "g", times[i], i, "")
+			s.Step = steps[i]
+			c.Add(&s, emit)
+		}
+		c.Flush(emit)
+		return last
+	}
+	want := run([]int{0, 1, 2, 3, 4, 5})
+	if len(want) != 2 {
+		t.Errorf("in order: %v", want)
+	}
+	for _, order := range [][]int{{1, 2, 3, 4, 5, 0}, {2, 1, 3, 4, 5, 0}, {5, 4, 3, 2, 1, 0}} {
+		if diff := cmp.Diff(want, run(order)); diff != "" {
+			t.Errorf("order %v (-in order +so):\n%s", order, diff)
+		}
+	}
+}

@@ -297,7 +297,8 @@ func (w *walker) elapse(t int64) {
 // missing fires for first steps that were not followed in time.
 func (w *walker) missing(t int64) {
 	for {
-		for w.start < len(w.ev) && w.ev[w.start].aux != 0 {
+		// What is not settled may yet get a first step before it.
+		for w.start < len(w.ev) && w.ev[w.start].aux != 0 && w.ev[w.start].time < t {
 			w.start++
 		}
 		if w.start >= len(w.ev) || w.ev[w.start].time >= t {
