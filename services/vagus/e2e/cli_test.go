@@ -120,6 +120,9 @@ func TestListings(t *testing.T) {
 		"content": {}, "content list": {{}}, "content log": {{empty: true}}, "content diff": {{args: "../../../rules"}},
 		"content push": {}, "content rollback": {}, "content pull": {}, // change the rules; see the tests of detect
 		"rules import": {}, "rules import atr": {}, "rules import sigma": {}, "rules import wazuh": {}, // read files of others; see the tests of detect
+		"rules bench": {{args: "ai-gateway.prompt-injection-burst --rounds 1"}}, "rules doc": {{args: "--out " + t.TempDir()}},
+		"rules diff": {{args: "kubernetes.exec-into-ai-workload kubernetes.exec-into-ai-workload"}}, "hunt": {{args: "exists(http_request.path) --since 30d", lines: true}},
+		"rules new": {}, "rules tune": {}, "replay": {}, // write files, need verdicts, compare with the past; see the tests of detect
 		"rules regress": {}, "rules equiv": {}, "rules backtest": {}, "alerts disposition": {}, // see the tests of detect
 		"send": {}, // sends; see the tests of following and of resuming
 		"tail": {}, // does not end; see TestTail
