@@ -141,7 +141,10 @@ func (c *chunker) open(out *chunk) bool {
 		_, more := partial(c.envelope, line)
 		return more
 	}
-	return c.framing.Start != nil || c.framing.Group != nil
+	// Lines join lines: a value in the middle of one is whole, and a chunk that
+	// ended before it would give other records when it is cut again.
+	begins := last.Off == 0 || out.body[last.Off-1] == '\n'
+	return begins && (c.framing.Start != nil || c.framing.Group != nil)
 }
 
 // join makes one record of the parts into which a container runtime has cut a
