@@ -35,9 +35,9 @@ type Framing struct {
 // Several reports whether a record may have several lines of text.
 func (fr Framing) Several() bool { return fr.Start != nil || fr.Group != nil || fr.Header != "" }
 
-// looksJSON reports whether text begins with an object, as some products write
+// LooksJSON reports whether text begins with an object, as some products write
 // the same log in either form.
-func looksJSON(body []byte) bool {
+func LooksJSON(body []byte) bool {
 	i := skipSpace(body, start(body))
 	return i < len(body) && body[i] == '{'
 }
@@ -47,7 +47,7 @@ func looksJSON(body []byte) bool {
 // times as many bytes more.
 func (fr Framing) Frame(body []byte, lim Limits, f *Frames) ([]byte, error) {
 	switch {
-	case fr.Several() && looksJSON(body):
+	case fr.Several() && LooksJSON(body):
 		return body, JSON(body, lim, f)
 	case fr.Header != "":
 		return fr.headed(body, lim, f)

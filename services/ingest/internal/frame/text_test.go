@@ -181,7 +181,7 @@ func FuzzSeveral(f *testing.F) {
 				if a.lines > maxLines || len(a.record) > longest || len(a.header) > maxHeader {
 					t.Fatal("the assembler holds too much")
 				}
-				if i < 2 && !looksJSON(body) && len(text) > 0 && seen[string(bytes.TrimRight(text, "\r\n"))] == 0 {
+				if i < 2 && !LooksJSON(body) && len(text) > 0 && seen[string(bytes.TrimRight(text, "\r\n"))] == 0 {
 					t.Fatalf("framing %d lost %q", i, text)
 				}
 			}

@@ -79,6 +79,13 @@ func (c *chunker) frame(data []byte, out *chunk) (err error) {
 		return err
 	}
 	switch {
+	case !fr.Several() || frame.LooksJSON(data) && (fr.Header == "" || out.header == ""):
+		// A file grows by lines, also one of JSON.
+		out.body = data
+		if fr.Header != "" {
+			out.header = lastHeader(data, fr.Header, "")
+		}
+		return frame.Lines(data, c.limits, &out.frames)
 	case fr.Header != "":
 		body := data
 		begins := bytes.HasPrefix(data, []byte(fr.Header))
@@ -88,15 +95,9 @@ func (c *chunker) frame(data []byte, out *chunk) (err error) {
 		out.header = lastHeader(data, fr.Header, out.header)
 		out.body, err = fr.Frame(body, c.limits, &out.frames)
 		return err
-	case fr.Several():
-		if out.body, err = fr.Frame(data, c.limits, &out.frames); err == nil {
-			return nil
-		}
-		out.frames.Reset() // JSON that is cut: then by lines
 	}
-	// A file grows by lines, also one of JSON.
-	out.body = data
-	return frame.Lines(data, c.limits, &out.frames)
+	out.body, err = fr.Frame(data, c.limits, &out.frames)
+	return err
 }
 
 // lastHeader is the last block of header lines, at most 16 KiB; header if
@@ -141,10 +142,7 @@ func (c *chunker) open(out *chunk) bool {
 		_, more := partial(c.envelope, line)
 		return more
 	}
-	// Lines join lines: a value in the middle of one is whole, and a chunk that
-	// ended before it would give other records when it is cut again.
-	begins := last.Off == 0 || out.body[last.Off-1] == '\n'
-	return begins && (c.framing.Start != nil || c.framing.Group != nil)
+	return (c.framing.Start != nil || c.framing.Group != nil) && !frame.LooksJSON(out.body)
 }
 
 // join makes one record of the parts into which a container runtime has cut a

@@ -395,7 +395,7 @@ func FuzzJournal(f *testing.F) {
 
 // FuzzChunk: a chunk that was cut gives the same records when it is cut again.
 func FuzzChunk(f *testing.F) {
-	for _, s := range []string{"a\nb\n", "2026 a\n b\n2026 c\n", "#f\nx\ny\n", "t stdout P a\nt stdout F b\nt stderr P c\n", "{\"a\":1}\n{", "\n\n", "{} 0\n"} {
+	for _, s := range []string{"a\nb\n", "2026 a\n b\n2026 c\n", "#f\nx\ny\n", "t stdout P a\nt stdout F b\nt stderr P c\n", "{\"a\":1}\n{", "\n\n", "{} 0\n", "{\n} 00\n A0\n", " {\n#a\nb\n"} {
 		for kind := range uint8(5) {
 			f.Add([]byte(s), kind, false)
 		}
