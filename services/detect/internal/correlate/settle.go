@@ -17,6 +17,14 @@ type known struct {
 	stands    bool // seen in the walk at hand
 }
 
+// uid is the uid of the alert that a fire is.
+func (c *Correlator) uid(s *ruleState, g *group, f *fire) string {
+	if f.uid == "" {
+		f.uid = s.uidOf(g, string(c.groups.key(g)), f)
+	}
+	return f.uid
+}
+
 // uidOf names an alert. One alert at most fires in each suppress interval of a
 // group, so that the interval names it; with no suppression it is the event.
 func (s *ruleState) uidOf(g *group, key string, f *fire) string {
@@ -79,12 +87,17 @@ func (s *ruleState) told(h *heavy, f *fire) bool {
 	return !s.atEnd && s.kind != absent || f.at < h.judged || f.at == h.judged && s.kind != absent
 }
 
+// knownOf is the published alert that a fire is, or nil.
 func (c *Correlator) knownOf(s *ruleState, g *group, h *heavy, f *fire) *known {
-	if f.uid == "" {
-		f.uid = s.uidOf(g, string(c.groups.key(g)), f)
-	}
 	for _, k := range h.known {
-		if k.alert.UID == f.uid {
+		if s.suppress > 0 {
+			// One alert an interval: the uid need not be made to know it again.
+			if floorTo(k.at, s.suppress) == floorTo(f.at, s.suppress) {
+				return k
+			}
+			continue
+		}
+		if k.alert.UID == c.uid(s, g, f) {
 			return k
 		}
 	}
@@ -118,11 +131,9 @@ func (k *known) differs(f *fire) bool {
 }
 
 // conclude publishes the last state of an alert if it was not told yet.
-func (c *Correlator) conclude(s *ruleState, h *heavy, f *fire, emit func(finding.Alert)) {
-	for _, k := range h.known {
-		if k.alert.UID == f.uid && !k.retracted && k.differs(f) {
-			c.publish(s, k, f, finding.Amended, nil, emit)
-		}
+func (c *Correlator) conclude(s *ruleState, k *known, f *fire, emit func(finding.Alert)) {
+	if k != nil && !k.retracted && k.differs(f) {
+		c.publish(s, k, f, finding.Amended, nil, emit)
 	}
 }
 
@@ -132,7 +143,7 @@ func (c *Correlator) closed(s *ruleState, g *group, h *heavy, f *fire, to int64,
 		return false
 	}
 	k := c.knownOf(s, g, h, f)
-	c.conclude(s, h, f, emit)
+	c.conclude(s, k, f, emit)
 	h.known = slices.DeleteFunc(h.known, func(o *known) bool { return o == k })
 	return true
 }
@@ -147,7 +158,7 @@ func (k *known) source(name string) {
 func (c *Correlator) fill(s *ruleState, g *group, k *known, f *fire) {
 	r := s.rule
 	k.alert = finding.Alert{
-		UID: f.uid, Rule: r.ID, RuleTitle: r.Title, Version: r.Version, Level: r.Level, Lane: r.Lane, Tags: r.Tags,
+		UID: c.uid(s, g, f), Rule: r.ID, RuleTitle: r.Title, Version: r.Version, Level: r.Level, Lane: r.Lane, Tags: r.Tags,
 		Group: groupOf(r, string(c.groups.key(g))), Threshold: 1,
 	}
 	if s.c != nil {

@@ -319,7 +319,7 @@ func (c *Correlator) end(s *ruleState, g *group, emit func(finding.Alert)) {
 	}
 	h := c.heavies[g.heavy]
 	for _, f := range h.tail.fires {
-		c.conclude(s, h, f, emit)
+		c.conclude(s, c.knownOf(s, g, h, f), f, emit)
 	}
 }
 
