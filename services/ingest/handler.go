@@ -166,7 +166,7 @@ func (s *Service) admit(r *http.Request, source string) (auth.Identity, *problem
 			may = append(may, name)
 		}
 	}
-	p := &problem{status: http.StatusNotFound, Code: "unknown_source", Message: fmt.Sprintf("unknown source %.128q", source), Near: near(source, may)}
+	p := &problem{status: http.StatusNotFound, Code: "unknown_source", Message: fmt.Sprintf("unknown source %.128q", source), Near: alike(source, may)}
 	if len(p.Near) > 0 {
 		p.Message += ", did you mean " + strings.Join(p.Near, " or ") + "?"
 	}

@@ -3,6 +3,8 @@ package lang
 import (
 	"regexp"
 	"strings"
+
+	"github.com/vagus-hub/vagus/services/internal/near"
 )
 
 // operators are the words that stand between two values.
@@ -28,10 +30,10 @@ func operatorHint(message string) string {
 func DidYouMean(written string, names []string) string {
 	best, distance := "", max(2, len(written)/3)+1
 	for _, n := range names {
-		d := edits(strings.ToLower(written), strings.ToLower(n))
+		d := near.Distance(strings.ToLower(written), strings.ToLower(n))
 		// The right last part in the wrong group is a near miss too.
 		if i := strings.LastIndexByte(n, '.'); i >= 0 && strings.HasSuffix(written, n[i:]) {
-			d = min(d, max(1, edits(written, n)*2/3))
+			d = min(d, max(1, near.Distance(written, n)*2/3))
 		}
 		if d < distance {
 			best, distance = n, d
@@ -41,24 +43,4 @@ func DidYouMean(written string, names []string) string {
 		return ""
 	}
 	return ": did you mean " + best + "?"
-}
-
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -3,6 +3,8 @@ package mapping
 import (
 	"sort"
 	"strings"
+
+	"github.com/vagus-hub/vagus/services/internal/near"
 )
 
 // suggest names the nearest known word, as the tail of a message.
@@ -11,7 +13,7 @@ func suggest(got string, known []string) string {
 	sorted := append([]string(nil), known...)
 	sort.Strings(sorted)
 	for _, k := range sorted {
-		d := distance(got, k)
+		d := near.Distance(got, k)
 		if strings.HasSuffix(k, "."+got) || strings.HasPrefix(k, got+".") {
 			d = 1
 		}
@@ -23,24 +25,4 @@ func suggest(got string, known []string) string {
 		return ""
 	}
 	return "; did you mean " + best + "?"
-}
-
-// distance is the Levenshtein distance of two short words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/vagus-hub/vagus/services/internal/near"
 )
 
 // Limits of a file. Content is trusted more than events, but a broken or
@@ -191,7 +193,7 @@ func keys(t reflect.Type, have []string, depth int) []string {
 func Suggest(s string, known []string) string {
 	best, dist := "", 1+len(s)/3
 	for _, k := range known {
-		if d := distance(s, k); d <= dist && (best == "" || d < dist) {
+		if d := near.Distance(s, k); d <= dist && (best == "" || d < dist) {
 			best, dist = k, d
 		}
 	}
@@ -204,30 +206,6 @@ func Suggest(s string, known []string) string {
 		return " (one of " + strings.Join(known, ", ") + ")"
 	}
 	return ""
-}
-
-// distance is the edit distance of two short names.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diag := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := diag
-			if a[i-1] != b[j-1] {
-				cost++
-			}
-			diag = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // ParseDuration reads Go durations and whole days such as "7d".

@@ -3,11 +3,13 @@ package ingest
 import (
 	"sort"
 	"strings"
+
+	"github.com/vagus-hub/vagus/services/internal/near"
 )
 
-// near returns up to five names that resemble a wrong one: few letters apart,
+// alike returns up to five names that resemble a wrong one: few letters apart,
 // or of the same vendor.
-func near(name string, known []string) []string {
+func alike(name string, known []string) []string {
 	if len(name) > 128 {
 		return nil
 	}
@@ -18,7 +20,7 @@ func near(name string, known []string) []string {
 	var found []match
 	vendor, _, _ := strings.Cut(name, ".")
 	for _, k := range known {
-		d := distance(strings.ToLower(name), k)
+		d := near.Distance(strings.ToLower(name), k)
 		v, product, _ := strings.Cut(k, ".")
 		switch {
 		case d <= 1+len(k)/5:
@@ -37,25 +39,4 @@ func near(name string, known []string) []string {
 		out = append(out, m.name)
 	}
 	return out
-}
-
-// distance is the number of letters to change, add or take away.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diag := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := diag
-			if a[i-1] != b[j-1] {
-				cost++
-			}
-			diag = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
-		}
-	}
-	return row[len(b)]
 }
