@@ -22,28 +22,67 @@ func (a *author) importCommand() *cobra.Command {
 	c := &cobra.Command{Use: "import", Short: "Turn rules of other formats into native ones"}
 	var out string
 	var check, all bool
+	var given []string
 	s := &cobra.Command{
 		Use: "sigma PATH…", Short: "Import Sigma rules, correlations and filters", Args: cobra.MinimumNArgs(1), SilenceUsage: true,
 		Long: "Reads Sigma files (folders are searched for .yml and .yaml) as one set, tells what loads and what does not and why,\n" +
 			"and writes each rule as a native one to DIR/sigma/<id>.yml. Sigma files also load as they are from any folder of\n" +
-			"rules; importing is for those who want to change them.",
-		Example: "  vagus rules import sigma sigma/rules --check\n  vagus rules import sigma sigma/rules/windows --out rules\n  vagus rules import sigma sigma/rules --check --json | jq '.reports[] | select(.loaded | not)'",
+			"rules; importing is for those who want to change them.\n\n" +
+			"Placeholders (modifier expand) take their values from YAML files with vars, as pipelines of pySigma have them,\n" +
+			"among the files, or from --placeholder; a value may have wildcards. A rule whose placeholder has no values is\n" +
+			"listed as not loaded.",
+		Example: "  vagus rules import sigma sigma/rules --check\n  vagus rules import sigma sigma/rules/windows --out rules\n  vagus rules import sigma sigma/rules --check --json | jq '.reports[] | select(.loaded | not)'\n" +
+			"  vagus rules import sigma sigma/rules-placeholder --out rules --placeholder 'Workstations=ws-*,desk-*' --placeholder DomainControllers=@dc.txt",
 	}
 	s.Flags().StringVar(&out, "out", "", "folder to write native rules to")
 	s.Flags().BoolVar(&check, "check", false, "only report")
 	s.Flags().BoolVar(&all, "all", false, "list every document that does not load, not only the first of each reason")
+	s.Flags().StringArrayVar(&given, "placeholder", nil, "NAME=value,value or NAME=@FILE (a value a line): values of %NAME%; can be repeated")
 	s.RunE = func(c *cobra.Command, args []string) error {
 		if (out == "") == !check {
 			return errors.New("import sigma: give either --out DIR or --check")
+		}
+		values, err := placeholders(given)
+		if err != nil {
+			return err
 		}
 		files, err := readFiles(args)
 		if err != nil {
 			return err
 		}
-		return a.importSigma(c.OutOrStdout(), c.ErrOrStderr(), files, out, all)
+		return a.importSigma(c.OutOrStdout(), c.ErrOrStderr(), files, values, out, all)
 	}
 	c.AddCommand(s, a.importATR(), a.importWazuh())
 	return c
+}
+
+// placeholders reads the values that --placeholder gives.
+func placeholders(given []string) (sigma.Placeholders, error) {
+	out := sigma.Placeholders{}
+	for _, g := range given {
+		name, text, ok := strings.Cut(g, "=")
+		name = strings.Trim(strings.TrimSpace(name), "%")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("--placeholder %s: give NAME=value,value or NAME=@FILE", g)
+		}
+		parts := strings.Split(text, ",")
+		if file, ok := strings.CutPrefix(text, "@"); ok {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				return nil, fmt.Errorf("--placeholder %s: %w", name, err)
+			}
+			parts = strings.Split(string(data), "\n")
+		}
+		for _, v := range parts {
+			if v = strings.TrimSpace(v); v != "" {
+				out[name] = append(out[name], v)
+			}
+		}
+		if len(out[name]) == 0 {
+			return nil, fmt.Errorf("--placeholder %s: there is no value", name)
+		}
+	}
+	return out, nil
 }
 
 // readFiles reads the YAML files of paths and folders.
@@ -87,9 +126,9 @@ type reason struct {
 	Example string `json:"example"` // a file
 }
 
-func (a *author) importSigma(w, progress io.Writer, files []rule.File, out string, all bool) error {
+func (a *author) importSigma(w, progress io.Writer, files []rule.File, values sigma.Placeholders, out string, all bool) error {
 	bar := newCounter(progress, "reading rules", len(files))
-	res := sigma.LoadWith(files, bar.add)
+	res := sigma.LoadWith(files, values, bar.add)
 	bar.clear()
 	sum := imported{Reports: res.Reports, Documents: len(res.Reports), Reasons: reasons(res.Reports)}
 	for _, r := range res.Reports {

@@ -62,7 +62,7 @@ func (a *author) regress(w, progress io.Writer, dir string, folders []string) er
 		return err
 	}
 	bar := newCounter(progress, "reading rules", len(files))
-	loaded := sigma.LoadWith(files, bar.add)
+	loaded := sigma.LoadWith(files, nil, bar.add)
 	bar.clear()
 	reasons := map[string]string{}
 	for _, r := range loaded.Reports {

@@ -214,6 +214,8 @@ func (c *checker) call(n *ast.CallNode) {
 		c.textCall(n, f)
 	case id.Value == "cidr":
 		c.cidrCall(n)
+	case id.Value == "date_part":
+		c.dateCall(n)
 	case id.Value == "exists":
 		if len(n.Arguments) != 1 {
 			c.report(n, "exists takes one field")

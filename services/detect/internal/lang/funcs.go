@@ -54,7 +54,7 @@ func FunctionNames() []string { return functionNames() }
 // functionNames lists what rules may call besides the builtins that stay
 // enabled; it serves suggestions.
 func functionNames() []string {
-	out := []string{"exists", "cidr", "text"}
+	out := []string{"exists", "cidr", "text", "date_part"}
 	for _, f := range textFuncs {
 		out = append(out, f.name)
 	}
@@ -78,6 +78,7 @@ func functionOptions() []expr.Option {
 		expr.Function("exists", existsFunc, new(func(any) bool)),
 		expr.Function("cidr", cidrFunc, new(func(string, ...string) bool)),
 		expr.Function("text", textOf, new(func(int) string), new(func(float64) string), new(func(bool) string)),
+		expr.Function("date_part", datePart, new(func(int, string) int), new(func(string, string) int)),
 	)
 }
 

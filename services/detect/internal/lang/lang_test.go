@@ -36,6 +36,7 @@ func TestCompileProblems(t *testing.T) {
 		"key of unmapped":   {`unmapped.Ticket == 1`, all, 1, 17, "mismatched types string and int"},
 		"bad network":       {`cidr(src_endpoint.ip, "10.0.0.0")`, all, 1, 23, "not a network"},
 		"bad pattern":       {`process.name matches "("`, all, 1, 22, "missing closing )"},
+		"part of a date":    {`date_part(time, "weak") == 3`, all, 1, 17, "date_part knows no weak: did you mean week?"},
 		"dynamic pattern":   {`process.name matches process.path`, all, 1, 22, "constant text"},
 		"clock":             {`now().Unix() > 3`, all, 1, 1, "not available"},
 		"operator's case":   {`process.name startswith "a"`, all, 1, 14, "did you mean startsWith?"},

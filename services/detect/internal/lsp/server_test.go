@@ -312,6 +312,8 @@ func TestFunctionsAreThoseOfTheLanguage(t *testing.T) {
 			code = `text(process.pid) == "1"`
 		case "cidr":
 			code = `cidr(src_endpoint.ip, "10.0.0.0/8")`
+		case "date_part":
+			code = `date_part(time, "week") == 3`
 		case "any", "all", "none":
 			code = f.name + `(metadata.labels, # == "x")`
 		case "len", "lower":

@@ -30,6 +30,7 @@ var functions = []function{
 	{"cidr", "cidr(x, network…)", "The address x lies in one of the networks.", `cidr($1, "$2")`},
 	{"exists", "exists(x)", "The event has a value for x; empty and zero are none.", `exists($1)`},
 	{"text", "text(x)", "A number or truth value as decimal text.", `text($1)`},
+	{"date_part", "date_part(x, part)", "A part of a time: minute, hour, day, week (ISO 8601), month or year; in UTC, or as a text has it. 0 without a time. Evaluated by the virtual machine.", `date_part($1, "$2")`},
 	{"any", "any(list, # …)", "One element of a list fulfils the condition on #.", `any($1, # == "$2")`},
 	{"all", "all(list, # …)", "Every element of a list fulfils the condition on #.", `all($1, # == "$2")`},
 	{"none", "none(list, # …)", "No element of a list fulfils the condition on #.", `none($1, # == "$2")`},

@@ -17,7 +17,11 @@ const maxValues = 20_000
 // atom writes one comparison: over the places where the field can be.
 func (g *generator) atom(a *atom, within treeOp) string {
 	if a.has("expand") {
-		return g.unsupported(a.at, "placeholders (modifier expand); write the values")
+		full, ok := g.expand(a)
+		if !ok {
+			return "false"
+		}
+		a = full
 	}
 	places := target{{Path: anyText}}
 	if a.field != "" {

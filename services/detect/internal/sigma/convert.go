@@ -39,7 +39,7 @@ func (d *document) ruleID() string {
 const maxNote = 8 << 10
 
 // convert makes a rule of a detection. The filters are those that belong to it.
-func (p *problems) convert(d *document, filters []*document) *rule.Rule {
+func (p *problems) convert(d *document, filters []*document, values Placeholders) *rule.Rule {
 	t, err := builtin()
 	if err != nil {
 		p.error(d.at, "%v", err)
@@ -50,7 +50,8 @@ func (p *problems) convert(d *document, filters []*document) *rule.Rule {
 		p.error(d.source.at, "unsupported: no events are known for the logsource %s (category/product/service)", d.source)
 		return nil
 	}
-	g := &generator{p: p, o: o}
+	d.used = map[string]bool{}
+	g := &generator{p: p, o: o, vars: values, used: d.used}
 	parts := []string{}
 	if o.When != "" {
 		parts = append(parts, guard(o.When))
@@ -59,7 +60,7 @@ func (p *problems) convert(d *document, filters []*document) *rule.Rule {
 	parts = append(parts, main)
 	shown := g.shown
 	for _, f := range filters {
-		own := &generator{p: &problems{file: f.file}, o: o}
+		own := &generator{p: &problems{file: f.file}, o: o, vars: values, used: d.used}
 		if parts = append(parts, own.filter(f)); own.failed {
 			p.error(d.at, "filter %s: %s", f.title, own.p.firstError(0))
 			return nil

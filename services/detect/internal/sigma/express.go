@@ -11,7 +11,9 @@ import (
 type generator struct {
 	p      *problems
 	o      *origin
-	shown  []string // columns compared, in order of appearance
+	vars   Placeholders
+	used   map[string]bool // placeholders
+	shown  []string        // columns compared, in order of appearance
 	failed bool
 	size   int // of the expression so far
 }

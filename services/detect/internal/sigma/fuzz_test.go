@@ -14,6 +14,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(process("s: {CommandLine|contains|all: [a, 'b*c'], User: 'x\\y'}\nk: [a, b]\ncondition: s or not 1 of k*")))
 	f.Add([]byte(process("s: {Image|windash|endswith: ' -a', ProcessId|gte: 4, Description: null}\ncondition: (s)")))
 	f.Add([]byte(correlated("correlation: {type: temporal, rules: [refused, process], aliases: {w: {refused: TargetUserName, process: User}}, group-by: [w], timespan: 5m}")))
+	f.Add([]byte("vars: {a: [b*, 1]}\n---\n" + process("s: {CommandLine|expand: 'x%a%\\%'}\ncondition: s")))
 	f.Add([]byte("title: F\nlogsource: {product: windows}\nfilter: {rules: any, s: {EventID: 1}, condition: not s}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		res := Load([]rule.File{{Name: "f.yml", Data: data}})

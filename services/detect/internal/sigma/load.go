@@ -3,6 +3,7 @@ package sigma
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ type Result struct {
 // Report says what became of a document.
 type Report struct {
 	File      string `json:"file"`
-	Kind      string `json:"kind"` // rule, correlation, filter or unknown
+	Kind      string `json:"kind"` // rule, correlation, filter, placeholders or unknown
 	ID        string `json:"id,omitempty"`
 	SigmaID   string `json:"sigma_id,omitempty"`
 	Title     string `json:"title,omitempty"`
@@ -46,14 +47,16 @@ type Report struct {
 
 // Load reads files as one set: correlations and filters refer to rules of any
 // of them. A document with an error is left out, and the others are there.
-func Load(files []rule.File) Result { return LoadWith(files, func(int) {}) }
+func Load(files []rule.File) Result { return LoadWith(files, nil, func(int) {}) }
 
-// LoadWith is Load that tells of progress: done is called with the number of
-// files that are finished, from several goroutines.
-func LoadWith(files []rule.File, done func(n int)) Result {
+// LoadWith is Load with values of placeholders beside those of the files, and
+// that tells of progress: done is called with the number of files that are
+// finished, from several goroutines.
+func LoadWith(files []rule.File, values Placeholders, done func(n int)) Result {
 	parsed := make([]parsedFile, len(files))
 	each(len(files), func(i int) { parsed[i] = parse(files[i]) })
 	s := index(parsed)
+	s.gather(parsed, values)
 	each(len(files), func(i int) { s.convert(&parsed[i]); done(1) })
 	var out Result
 	seen := map[string]string{}
@@ -74,6 +77,7 @@ func LoadWith(files []rule.File, done func(n int)) Result {
 		out.Problems = append(out.Problems, f.p.list...)
 		out.Reports = append(out.Reports, f.reports...)
 	}
+	out.Problems = append(out.Problems, unused(parsed, values)...)
 	slices.SortFunc(out.Rules, func(a, b *rule.Rule) int { return strings.Compare(a.ID, b.ID) })
 	return out
 }
@@ -123,6 +127,7 @@ func (p *problems) firstError(from int) string {
 type set struct {
 	byRef   map[string]*document
 	filters []*document
+	values  Placeholders
 }
 
 func index(files []parsedFile) *set {
@@ -167,6 +172,8 @@ func (s *set) convert(f *parsedFile) {
 		*rep = Report{File: d.file, SigmaID: d.id, Title: d.title}
 		before := len(f.p.list)
 		switch {
+		case d.vars != nil:
+			rep.Kind = "placeholders"
 		case d.filter != nil:
 			rep.Kind, rep.Logsource = "filter", d.source.String()
 			s.checkFilter(&f.p, d)
@@ -176,7 +183,7 @@ func (s *set) convert(f *parsedFile) {
 		default:
 			rep.Kind, rep.ID, rep.Logsource = "rule", d.ruleID(), d.source.String()
 			filters := s.filtersOf(d)
-			f.rules[i] = f.p.convert(d, filters)
+			f.rules[i] = f.p.convert(d, filters, s.values)
 		}
 		rep.Reason = f.p.firstError(before)
 		rep.Loaded = rep.Reason == ""
@@ -187,16 +194,20 @@ func (s *set) convert(f *parsedFile) {
 	f.reports = append(reports, f.reports...)
 }
 
-// version changes when the file does, or one of the rule's filters.
+// version changes when the file does, one of the rule's filters, or a value of
+// one of its placeholders.
 func (s *set) version(f *parsedFile, d *document) string {
 	filters := s.filtersOf(d)
-	if len(filters) == 0 {
+	if len(filters) == 0 && len(d.used) == 0 {
 		return f.hash
 	}
 	h := sha256.New()
 	h.Write([]byte(f.hash))
 	for _, x := range filters {
 		h.Write([]byte(x.file + x.id + x.title + x.date))
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.used)) {
+		h.Write([]byte(name + "\x00" + strings.Join(s.values[name], "\x00")))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6])
 }

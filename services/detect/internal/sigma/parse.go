@@ -7,7 +7,8 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 )
 
-// document is one parsed YAML document: a rule, a correlation or a filter.
+// document is one parsed YAML document: a rule, a correlation, a filter, or
+// values of placeholders.
 type document struct {
 	file  string
 	at    *node // the document
@@ -24,6 +25,9 @@ type document struct {
 	detection   *tree        // rules and filters
 	correlation *correlation // correlations
 	filter      *filter      // filters
+	vars        Placeholders // values of placeholders
+
+	used map[string]bool // placeholders that its detection and filters have
 }
 
 // logsource is where a rule's events come from.
@@ -57,7 +61,7 @@ type filter struct {
 // Recognize reports whether a file is Sigma's: a line of it begins with one of
 // the keys that only Sigma has.
 func Recognize(data []byte) bool {
-	for _, key := range []string{"detection:", "correlation:", "filter:"} {
+	for _, key := range []string{"detection:", "correlation:", "filter:", "vars:"} {
 		if bytes.HasPrefix(data, []byte(key)) || bytes.Contains(data, []byte("\n"+key)) {
 			return true
 		}
@@ -100,10 +104,14 @@ func (p *problems) document(n *node) *document {
 		p.error(a, "unsupported: collections with action: %s are of Sigma 1 and no longer part of the specification", a.text)
 		return nil
 	}
+	d := &document{file: p.file, at: n}
+	if n.get("vars") != nil && n.get("detection") == nil {
+		d.title, d.vars = p.scalar(n, "name"), p.vars(n)
+		return d
+	}
 	for i := range n.pairs {
 		p.misspelt(&n.pairs[i].key)
 	}
-	d := &document{file: p.file, at: n}
 	d.title, d.id, d.name = p.scalar(n, "title"), strings.ToLower(p.scalar(n, "id")), p.scalar(n, "name")
 	d.description, d.author, d.license, d.date = p.scalar(n, "description"), p.scalar(n, "author"), p.scalar(n, "license"), p.scalar(n, "date")
 	d.status, d.level = p.oneOf(n, "status", "stable", "test", "experimental", "deprecated", "unsupported"), p.oneOf(n, "level", "informational", "low", "medium", "high", "critical")

@@ -247,8 +247,8 @@ func (g *generator) compare(a *atom, pl *place, mod string, within treeOp) strin
 	return join(op, parts, within)
 }
 
-// time compares a part of a date: of a text as ISO 8601 writes it, or the hour
-// and minute of the event's own time, in UTC.
+// time compares a part of a date: of a text as ISO 8601 writes it, or of the
+// event's own time, in UTC. What a text shows at a fixed place is a pattern.
 func (g *generator) time(a *atom, pl *place, part string, within treeOp) string {
 	before := map[string]string{"year": `^`, "month": `^[0-9]{4}-`, "day": `^[0-9]{4}-[0-9]{2}-`, "hour": `^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]`, "minute": `^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:`}
 	var parts []string
@@ -268,14 +268,12 @@ func (g *generator) time(a *atom, pl *place, part string, within treeOp) string 
 		}
 		prefix, known := before[part]
 		switch k := kindOf(pl.Path); {
-		case k == event.KindTime && part == "hour":
-			parts = append(parts, "int("+pl.Path+" / 3600000) % 24 == "+strconv.FormatInt(n, 10))
-		case k == event.KindTime && part == "minute":
-			parts = append(parts, "int("+pl.Path+" / 60000) % 60 == "+strconv.FormatInt(n, 10))
-		case k.Text() && len(pl.Account) == 0 && known:
+		case pl.Const != nil || len(pl.Account) > 0 || k != event.KindTime && !k.Text():
+			return g.unsupported(a.at, "the %s of %s, which is no time", part, a.field)
+		case k != event.KindTime && known:
 			parts = append(parts, pl.Path+" matches "+quote(prefix+digits+`(?:[^0-9]|$)`))
 		default:
-			return g.unsupported(a.at, "the %s of %s", part, a.field)
+			parts = append(parts, "date_part("+pl.Path+", "+quote(part)+") == "+strconv.FormatInt(n, 10))
 		}
 	}
 	return join(opOr, parts, within)

@@ -119,6 +119,8 @@ func TestSemantics(t *testing.T) {
 		"account":                {"s: {User: 'NT AUTHORITY\\SYSTEM'}\ncondition: s", []fields{{"actor.user.domain": "nt authority", "actor.user.name": "SYSTEM"}}, []fields{{"actor.user.name": "SYSTEM"}}},
 		"part of an account":     {"s: {User|contains: AUTHORI}\ncondition: s", []fields{{"actor.user.domain": "NT AUTHORITY", "actor.user.name": "x"}}, []fields{{"actor.user.domain": "CORP", "actor.user.name": "x"}}},
 		"across an account":      {"s: {User|contains: 'RP\\a'}\ncondition: s", []fields{{"actor.user.domain": "CORP", "actor.user.name": "ada"}}, []fields{{"actor.user.domain": "CORP", "actor.user.name": "bo"}}},
+		"week":                   {"s: {Start|week: 53}\ncondition: s", []fields{{"unmapped": `{"Start":"2027-01-03 05:10:00"}`}, {"unmapped": `{"Start":"2026-12-28"}`}}, []fields{{"unmapped": `{"Start":"2027-01-04"}`}, {"unmapped": `{"Start":"soon"}`}, {}}},
+		"week of the time":       {"s: {UtcTime|week: 3, UtcTime|hour: 5}\ncondition: s", []fields{{"time": int64(1768281000000)}}, []fields{{"time": int64(1768284600000)}, {"time": int64(1767676200000)}}},
 		"hour":                   {"s: {Start|hour: 5}\ncondition: s", []fields{{"unmapped": `{"Start":"2026-01-02T05:10:00Z"}`}}, []fields{{"unmapped": `{"Start":"2026-01-02T15:05:00Z"}`}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +196,7 @@ func TestProblems(t *testing.T) {
 		"level":              {"level: high", "level: hihg", "4:8: error: level hihg is unknown: did you mean high?"},
 		"logsource":          {"category: process_creation, product: windows", "product: toaster", "7:13: error: unsupported: no events are known for the logsource -/toaster/-"},
 		"modifier":           {"CommandLine: a", "CommandLine|contians: a", "unknown modifier contians: did you mean contains?"},
-		"placeholder":        {"CommandLine: a", "CommandLine|expand: '%a%'", "9:7: error: unsupported: placeholders"},
+		"placeholder":        {"CommandLine: a", "CommandLine|expand: '%a%'", "9:27: error: unsupported: placeholder %a% has no values"},
 		"expression":         {"CommandLine: a", "CommandLine|re: '(?<=a)b'", "9:23: error: unsupported: regular expression"},
 		"search":             {"condition: s", "condition: t", "10:14: error: condition: there is no search t"},
 		"no search":          {"condition: s", "condition: 1 of x*", "no search fits x*"},

@@ -77,3 +77,37 @@ func TestTables(t *testing.T) {
 		}
 	}
 }
+
+// TestCarriers: rules of products without a mapping of their own find records
+// as general sources carry them.
+func TestCarriers(t *testing.T) {
+	const canary = "title: T\nlogsource: {category: application, product: opencanary}\ndetection: {s: {logtype: 4002}, condition: s}\n"
+	const bitbucket = "title: T\nlogsource: {product: bitbucket, service: audit}\ndetection: {s: {auditType.category: Authentication, auditType.action: 'Login failed'}, condition: s}\n"
+	const fortigate = "title: T\nlogsource: {product: fortigate, service: event}\ndetection: {s: {action: Add, cfgpath: user.local}, condition: s}\n"
+	const onelogin = "title: T\nlogsource: {product: onelogin, service: onelogin.events}\ndetection: {s: {event_type_id: 3}, condition: s}\n"
+	const duo = "title: T\nlogsource: {product: cisco, service: duo}\ndetection: {s: {event_type: authentication, reason: bypass_user}, condition: s}\n"
+	for name, tc := range map[string]struct {
+		rule    string
+		family  event.Family
+		yes, no fields
+	}{
+		"opencanary by syslog":      {canary, event.FamilyHost, fields{"source": "syslog.message", "message": `{"logdata": {}, "logtype": 4002, "node_id": "c"}`}, fields{"source": "syslog.message", "message": `{"logdata": {"x": "4002"}, "logtype": 4000, "node_id": "c"}`}},
+		"opencanary in CloudEvents": {canary, event.FamilyAPI, fields{"source": "cloudevents.event", "resource.data": `{"logtype":4002,"node_id":"c"}`}, fields{"source": "cloudevents.event", "resource.data": `{"logtype":14002,"node_id":"c"}`}},
+		"opencanary by Elastic":     {canary, event.FamilyAPI, fields{"source": "elastic.ecs", "unmapped": `{"opencanary.logtype":4002}`}, fields{"source": "elastic.ecs", "unmapped": `{"opencanary.logtype":4000}`}},
+		"bitbucket":                 {bitbucket, event.FamilyAPI, fields{"source": "splunk.hec", "message": `{"auditType":{"action":"Login failed","category":"Authentication"}}`}, fields{"source": "splunk.hec", "message": `{"auditType":{"action":"Login","category":"Authentication"}}`}},
+		"fortigate":                 {fortigate, event.FamilyHost, fields{"source": "syslog.message", "message": `user="admin" action="Add" cfgpath="user.local" cfgobj="x"`}, fields{"source": "syslog.message", "message": `user="admin" action="Add" cfgpath="user.locals"`}},
+		"fortigate by Elastic":      {fortigate, event.FamilyAPI, fields{"source": "elastic.ecs", "api.operation": "Add", "unmapped": `{"fortinet.firewall.cfgpath":"user.local"}`}, fields{"source": "elastic.ecs", "api.operation": "Edit", "unmapped": `{"fortinet.firewall.cfgpath":"user.local"}`}},
+		"onelogin":                  {onelogin, event.FamilyAPI, fields{"source": "splunk.hec", "message": `{"id":1,"event_type_id":3,"user_name":"ada"}`}, fields{"source": "splunk.hec", "message": `{"id":1,"event_type_id":31,"user_name":"ada"}`}},
+		"duo":                       {duo, event.FamilyIdentity, fields{"source": "elastic.ecs", "unmapped": `{"cisco_duo.auth.event_type":"authentication","cisco_duo.auth.reason":"bypass_user"}`}, fields{"source": "elastic.ecs", "unmapped": `{"cisco_duo.auth.event_type":"authentication","cisco_duo.auth.reason":"user_approved"}`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := one(t, tc.rule)
+			if n := fires(t, r, testEvent(tc.family, tc.yes)); n != 1 {
+				t.Errorf("%v does not match\n%s", tc.yes, r.When.Source)
+			}
+			if n := fires(t, r, testEvent(tc.family, tc.no)); n != 0 {
+				t.Errorf("%v matches\n%s", tc.no, r.When.Source)
+			}
+		})
+	}
+}
