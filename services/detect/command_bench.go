@@ -43,7 +43,7 @@ func (a *author) benchCommand() *cobra.Command {
 			"  vagus sources convert -o events.blocks access.log && vagus rules bench rules/web --blocks events.blocks\n" +
 			"  vagus rules bench --whole sigma/rules/windows --blocks events.blocks",
 	}
-	c.Flags().StringVar(&o.blocks, "blocks", "", "a file of blocks, from `vagus sources convert`")
+	c.Flags().StringVar(&o.blocks, "blocks", "", "a `FILE` of blocks, made by vagus sources convert")
 	c.Flags().StringVar(&o.from.event, "events", "", "a file of events in JSON or of raw records, - for standard input")
 	c.Flags().StringVar(&o.from.source, "source", "", "the source of the records")
 	c.Flags().StringSliceVar(&o.set, "set", nil, "files or folders of the other rules (default: the built-in rules)")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,30 @@ func New(version string) *cobra.Command {
 	add("act", a.approveCommand(), a.decisionsCommand(), detect.SilencesCommand(a.authors()), detect.ContentCommand(a.authors()), a.deadCommand(), a.tokenCommand())
 	add("author", detect.Command(a.authors()), detect.LanguageServer(a.authors()), respond.Command(playbooks()), normalize.Command())
 	root.AddCommand(engineCommand())
+	refuseUnknown(root)
 	return root
+}
+
+// refuseUnknown makes an unknown word after a group of commands an error, which
+// cobra does at the root only: it prints help and exits with 0 elsewhere.
+func refuseUnknown(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		refuseUnknown(sub)
+	}
+	if !c.HasParent() || !c.HasSubCommands() || c.Runnable() {
+		return
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		c.SuggestionsMinimumDistance = 2
+		hint := ""
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = ", did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return fmt.Errorf("unknown command %q for %q%s (--help lists what there is)", args[0], c.CommandPath(), hint)
+	}
 }
 
 // app is what the commands share.
