@@ -3,6 +3,7 @@ package lint
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -181,11 +182,20 @@ func (c *checker) exceptions() {
 // dear is the share of events for which a pattern may run without a word.
 const dear = 0.3
 
+// caseCall finds the functions that people know for ignoring case.
+var caseCall = regexp.MustCompile(`\b(lower|upper)\(`)
+
 // cost says what makes a rule slow; that it is evaluated for every event is
 // said when it is loaded.
 func (c *checker) cost(r *rule.Rule, prefix string) {
 	if !r.When.Lowered {
-		c.warn(prefix+"when", "cost", "condition is evaluated by the virtual machine, far slower than over columns: `vagus rules explain` shows the part vm{…}")
+		hint := ""
+		r.When.Root.Walk(func(n *lang.Node) {
+			if n.Op == lang.Opaque && caseCall.MatchString(n.Text) {
+				hint = "; write ieq, iin, icontains, istartsWith or iendsWith, which ignore case and are indexed, in place of lower and upper"
+			}
+		})
+		c.warn(prefix+"when", "cost", "condition is evaluated by the virtual machine, far slower than over columns: `vagus rules explain` shows the part vm{…}%s", hint)
 	}
 	w, ok := r.When.Witness()
 	if !ok || w.Cost <= dear {

@@ -99,6 +99,9 @@ func TestCheck(t *testing.T) {
 		"not shadowed, from other source": {[][]string{append([]string{"/v1/", "/v1/chat", ", product: nginx.access", ""}, noException...), noException}, nil},
 		"virtual machine": {[][]string{{"== 401", "== 401 and len(http_request.path) > 4"}}, []string{
 			"cost web/r0.yml:8:1: warning: condition is evaluated by the virtual machine, far slower than over columns: `vagus rules explain` shows the part vm{…}"}},
+		"lower": {[][]string{{"== 401", "== 401 and lower(http_request.path) in ['/v1/models', '/v1/files']"}}, []string{
+			"cost web/r0.yml:8:1: warning: condition is evaluated by the virtual machine, far slower than over columns: `vagus rules explain` shows the part vm{…}" +
+				"; write ieq, iin, icontains, istartsWith or iendsWith, which ignore case and are indexed, in place of lower and upper"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, check(t, tc.rules...)); diff != "" {
