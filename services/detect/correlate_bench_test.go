@@ -13,6 +13,7 @@ import (
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
@@ -39,8 +40,8 @@ func crowdRule(i int) *rule.Rule {
 	return &rule.Rule{
 		ID: "bench.rule-" + strconv.Itoa(i), Title: "bench", Level: finding.High, Lane: finding.Alerts, Version: "ab12cd34ef56",
 		Alert: rule.Alert{Title: title, EntityType: "ip", EntityPath: event.SrcEndpointIP, Suppress: 10 * time.Minute},
-		Correlate: &rule.Correlate{Type: kind, Window: rule.Sliding, Timespan: 10 * time.Minute, Lateness: time.Minute, Field: []event.ColumnID{event.ActorUserName},
-			GroupBy:   []rule.GroupKey{{Name: "src_endpoint.ip", Columns: []event.ColumnID{event.SrcEndpointIP}}},
+		Correlate: &rule.Correlate{Type: kind, Window: rule.Sliding, Timespan: 10 * time.Minute, Lateness: time.Minute, Field: []lang.Field{{Col: event.ActorUserName}},
+			GroupBy:   []rule.GroupKey{{Name: "src_endpoint.ip", Fields: []lang.Field{{Col: event.SrcEndpointIP}}}},
 			Condition: []rule.Comparison{{Op: "gte", Value: op}}},
 	}
 }

@@ -126,8 +126,8 @@ func (s *ruleState) reason(a *finding.Alert, f *fire) string {
 	field := ""
 	if s.c != nil && len(s.c.Field) > 0 {
 		var paths []string
-		for _, id := range s.c.Field {
-			paths = append(paths, event.Columns[id].Path)
+		for _, f := range s.c.Field {
+			paths = append(paths, f.Path())
 		}
 		field = strings.Join(paths, " and ")
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
@@ -37,7 +38,7 @@ func testRule(id, kind string, span, suppress time.Duration, change ...func(*rul
 		return r
 	}
 	r.Correlate = &rule.Correlate{Type: kind, Window: rule.Sliding, Timespan: span, Lateness: minute, MinEvents: 1,
-		GroupBy: []rule.GroupKey{{Name: "src_endpoint.ip", Columns: []event.ColumnID{event.SrcEndpointIP}}}}
+		GroupBy: []rule.GroupKey{{Name: "src_endpoint.ip", Fields: []lang.Field{{Col: event.SrcEndpointIP}}}}}
 	c := r.Correlate
 	switch kind {
 	case rule.Temporal, rule.TemporalOrdered, rule.Absence, rule.Chain:
@@ -47,7 +48,7 @@ func testRule(id, kind string, span, suppress time.Duration, change ...func(*rul
 		}
 	case rule.EventCount:
 	default:
-		c.Field = []event.ColumnID{event.ActorUserName}
+		c.Field = []lang.Field{{Col: event.ActorUserName}}
 	}
 	for _, f := range change {
 		f(c)

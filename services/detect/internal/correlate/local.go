@@ -22,23 +22,23 @@ func OfAlert(f *rule.Feed, a *finding.Alert) finding.Signal {
 	if len(a.Sources) > 0 {
 		s.Source = a.Sources[0]
 	}
-	value := func(id event.ColumnID) string {
-		path := event.Columns[id].Path
+	value := func(path string) string {
 		if v := lookup(a.Group, path); v != "" {
 			return v
 		}
 		return a.Fields[path]
 	}
 	var key, values []string
-	for _, id := range f.Group {
-		key = append(key, value(id))
+	for _, x := range f.Group {
+		key = append(key, value(x.Path()))
 	}
-	for _, id := range f.Value {
-		values = append(values, value(id))
+	for _, x := range f.Value {
+		values = append(values, value(x.Path()))
 	}
 	s.GroupKey, s.Value = strings.Join(key, "\x1f"), strings.Join(values, "\x1f")
 	for _, id := range f.Shown {
-		s.Fields = append(s.Fields, finding.Pair{Path: event.Columns[id].Path, Value: value(id)})
+		path := event.Columns[id].Path
+		s.Fields = append(s.Fields, finding.Pair{Path: path, Value: value(path)})
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
@@ -136,7 +137,12 @@ func (q *Query) columns(f event.Family) []event.ColumnID {
 				ids = append(ids, e.When.Columns...)
 			}
 			for _, feed := range s.feeds.Of(r) {
-				ids = append(append(append(ids, feed.Group...), feed.Value...), feed.Shown...)
+				ids = append(ids, feed.Shown...)
+				for _, fields := range [][]lang.Field{feed.Group, feed.Value} {
+					for _, f := range fields {
+						ids = append(ids, f.Col)
+					}
+				}
 			}
 		}
 	}

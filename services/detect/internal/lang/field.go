@@ -1,7 +1,11 @@
 package lang
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/vagus-hub/vagus/schemas/event"
 )
@@ -32,6 +36,29 @@ var AnyText = Field{Col: event.Unmapped, View: Anywhere}
 
 // UnmappedKey is the field unmapped.key.
 func UnmappedKey(key string) Field { return Field{Col: event.Unmapped, View: Key, Key: key} }
+
+// maxKey bounds a key of unmapped, in bytes.
+const maxKey = 512
+
+// ParseKey reads a key of unmapped as Path writes it: unmapped.Name or
+// unmapped["Some Key"]. ok is false if the path is another.
+func ParseKey(path string) (f Field, ok bool, err error) {
+	key, ok := strings.CutPrefix(path, unmappedDot)
+	if !ok {
+		inner, isKey := strings.CutPrefix(path, "unmapped[")
+		if !isKey {
+			return Field{}, false, nil
+		}
+		inner, ok = strings.CutSuffix(inner, "]")
+		if key, err = strconv.Unquote(inner); !ok || err != nil {
+			return Field{}, false, fmt.Errorf(`%s: write a key of unmapped as unmapped.Name or unmapped["Some Key"]`, path)
+		}
+	}
+	if key == "" || len(key) > maxKey || !utf8.ValidString(key) || strings.ContainsFunc(key, unicode.IsControl) {
+		return Field{}, false, fmt.Errorf("%q is no key of unmapped: 1 to %d bytes without control characters", key, maxKey)
+	}
+	return UnmappedKey(key), true, nil
+}
 
 // Path is the field as rules write it.
 func (f Field) Path() string {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,6 +29,44 @@ import (
 func TestMain(m *testing.M) { os.Exit(embeddedtest.Main(m)) }
 
 const rulesFolder = "../../../../rules"
+
+// keyed groups by and counts what has no column of its own.
+const keyed = `id: test.keyed
+title: Tickets for many services
+description: Somebody asks for tickets of many services.
+level: high
+status: test
+source: {family: identity, product: microsoft.security}
+when: metadata.event_code == "4769"
+correlate: {type: value_count, group_by: [unmapped.TargetSid], field: 'unmapped["Service Name"]', timespan: 5m, condition: {gte: 3}}
+alert: {title: "{unmapped.TargetSid} asks for {value} services", entity: {type: user, path: unmapped.TargetSid}}
+tests:
+  - name: three services
+    events:
+      - {repeat: 3, after: 10s, metadata.event_code: "4769", unmapped: '{"TargetSid":"S-1-5-21-7","Service Name":"svc\u002f{n}"}'}
+      - {repeat: 3, after: 10s, metadata.event_code: "4769", unmapped: '{"TargetSid":"S-1-5-21-8","Service Name":"svc"}'}
+      - {repeat: 3, after: 10s, metadata.event_code: "4769", unmapped: '{"TargetSid":"S-1-5-21-{n}","Service Name":"other{n}"}'}
+    expect: {alerts: 1, entity: S-1-5-21-7}
+`
+
+// content are the shipped rules and keyed.
+func content(t *testing.T) fs.FS {
+	t.Helper()
+	out := fstest.MapFS{"test/keyed.yml": {Data: []byte(keyed)}}
+	shipped := os.DirFS(rulesFolder)
+	err := fs.WalkDir(shipped, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(shipped, p)
+		out[p] = &fstest.MapFile{Data: data}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
 
 // start of the events; retention does not matter to the tables of the test.
 var start = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
@@ -48,7 +88,7 @@ func live(t *testing.T, m *maker, want map[string]finding.Alert) map[string]find
 	t.Helper()
 	b := testkit.Bus(t)
 	opts := detect.DefaultOptions()
-	opts.Bus, opts.Content, opts.Logger = b, os.DirFS(rulesFolder), slog.New(slog.DiscardHandler)
+	opts.Bus, opts.Content, opts.Logger = b, content(t), slog.New(slog.DiscardHandler)
 	opts.CheckpointInterval, opts.PollInterval = 50*time.Millisecond, 0
 	s, err := detect.New(opts)
 	if err != nil {
@@ -138,11 +178,12 @@ func published(t *testing.T, b *bus.Bus) map[string]finding.Alert {
 	return out
 }
 
-// For the events of every shipped rule's tests, and for all rules at once, live
+// For the events of the tests of every shipped rule and of one that groups by keys
+// of unmapped, and for all rules at once, live
 // detection and a backtest over ClickHouse raise the same alerts: none more and
 // none less, for the same subjects, at the same event time.
 func TestLiveEqualsBacktest(t *testing.T) {
-	rules, problems, err := rule.LoadFS(os.DirFS(rulesFolder), ".", "rules/")
+	rules, problems, err := rule.LoadFS(content(t), ".", "rules/")
 	if err != nil || rule.Failed(problems) {
 		t.Fatal(err, problems)
 	}

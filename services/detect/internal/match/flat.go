@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/internal/block"
 )
 
 // walker reads the column unmapped, a flat JSON object, pair by pair. What is
@@ -93,6 +96,27 @@ func (w *walker) any() bool {
 		w.pos++
 	}
 	return false
+}
+
+// appendUnmapped appends the value that a row has under a key of unmapped, as
+// rules see it: the first if there are several, nothing if there is none. It
+// reads the row alone, so only matches of rules that group by a key pay for it.
+func appendUnmapped(dst []byte, b *block.Block, key string, row int) []byte {
+	c := b.Column(event.Unmapped)
+	if c == nil {
+		return dst
+	}
+	w := walker{data: c.Bytes(row)}
+	for w.next() {
+		have := w.key[1 : len(w.key)-1]
+		if bytes.IndexByte(have, '\\') >= 0 {
+			have = appendText(nil, w.key)
+		}
+		if string(have) == key {
+			return appendText(dst, w.value)
+		}
+	}
+	return dst
 }
 
 // appendText appends a value as rules see it: a text without its quotes and

@@ -1,12 +1,14 @@
 package match
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/internal/block"
 )
@@ -40,19 +42,27 @@ func Signal(f *rule.Feed, b *block.Block, row int) finding.Signal {
 }
 
 // joined is the values of a row, separated by what no value has.
-func joined(b *block.Block, ids []event.ColumnID, row int) string {
-	if len(ids) == 0 {
+func joined(b *block.Block, fields []lang.Field, row int) string {
+	if len(fields) == 0 {
 		return ""
 	}
-	keys := make([]string, len(ids))
-	for i, id := range ids {
-		keys[i] = cut(strings.ReplaceAll(value(b, id, row), "\x1f", "\u241f"), maxGroup)
+	keys := make([]string, len(fields))
+	for i, f := range fields {
+		keys[i] = cut(strings.ReplaceAll(fieldValue(b, f, row), "\x1f", "\u241f"), maxGroup)
 	}
 	return strings.Join(keys, "\x1f")
 }
 
-func float(b *block.Block, id event.ColumnID, row int) float64 {
-	c := b.Column(id)
+// float is a number; a key of unmapped counts if it is a finite one.
+func float(b *block.Block, f lang.Field, row int) float64 {
+	if f.View == lang.Key {
+		v, err := strconv.ParseFloat(string(appendUnmapped(nil, b, f.Key, row)), 64)
+		if err != nil || math.IsNaN(v) {
+			return 0
+		}
+		return v
+	}
+	c := b.Column(f.Col)
 	if c == nil {
 		return 0
 	}
@@ -60,6 +70,14 @@ func float(b *block.Block, id event.ColumnID, row int) float64 {
 		return c.Float(row)
 	}
 	return float64(c.Int(row))
+}
+
+// fieldValue copies the value of a column, or of a key of unmapped, as text.
+func fieldValue(b *block.Block, f lang.Field, row int) string {
+	if f.View == lang.Key {
+		return string(appendUnmapped(nil, b, f.Key, row))
+	}
+	return value(b, f.Col, row)
 }
 
 // value copies a row's value as text; "" if it is absent.
@@ -103,16 +121,18 @@ func cut(s string, n int) string {
 
 // AppendKey appends bytes that differ whenever the row's value does; it serves
 // as a part of a key within the process.
-func AppendKey(dst []byte, b *block.Block, id event.ColumnID, row int) []byte {
-	c := b.Column(id)
+func AppendKey(dst []byte, b *block.Block, f lang.Field, row int) []byte {
+	c := b.Column(f.Col)
 	switch {
+	case f.View == lang.Key:
+		dst = appendUnmapped(dst, b, f.Key, row)
 	case c == nil:
 	case c.Kind() == event.KindString || c.Kind() == event.KindKeyword:
 		dst = append(dst, c.Bytes(row)...)
 	case c.Kind() == event.KindIP || c.Kind() == event.KindUUID:
 		dst = append(dst, c.Fixed()[row*16:row*16+16]...)
 	default:
-		dst = append(dst, value(b, id, row)...)
+		dst = append(dst, value(b, f.Col, row)...)
 	}
 	return append(dst, 0x1f)
 }

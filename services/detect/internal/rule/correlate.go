@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 )
 
 // The types of correlation. The first seven are Sigma's.
@@ -53,7 +53,8 @@ type Correlate struct {
 	// GroupBy is what the events must have in common; empty: nothing.
 	GroupBy []GroupKey
 	// Field is what is counted, summed or remembered; several are a combination.
-	Field []event.ColumnID
+	// They are columns or keys of unmapped.
+	Field []lang.Field
 	// Percentile is between 0 and 100 (value_percentile).
 	Percentile float64
 	// Timespan is the length of a window, the pause that ends a session, how
@@ -93,16 +94,17 @@ type Step struct {
 type GroupKey struct {
 	// Name is a path or an alias.
 	Name string
-	// Columns has the column of each step; one alone serves for all.
-	Columns []event.ColumnID
+	// Fields has the column, or key of unmapped, of each step; one alone serves
+	// for all.
+	Fields []lang.Field
 }
 
-// Column is where the step has the value.
-func (k *GroupKey) Column(step int) event.ColumnID {
-	if step < len(k.Columns) {
-		return k.Columns[step]
+// Field is where the step has the value.
+func (k *GroupKey) Field(step int) lang.Field {
+	if step < len(k.Fields) {
+		return k.Fields[step]
 	}
-	return k.Columns[0]
+	return k.Fields[0]
 }
 
 // Comparison holds what is measured against a number.

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/vagus-hub/vagus/schemas/event"
 )
 
 // correlation makes a rule around the lines of `correlate`; with own it has a
@@ -59,6 +57,10 @@ func TestCorrelations(t *testing.T) {
 		"chain of steps":   {false, []string{"type: chain", steps, "group_by: []", "timespan: 1m"}, "chain correlates the alerts of other rules"},
 		"not percentile":   {true, []string{"type: value_count", "percentile: 5", "field: tool.name", "group_by: []", "timespan: 1m", "condition: {gt: 4}"}, "percentile belongs to value_percentile"},
 		"season":           {true, []string{"type: rate_anomaly", "season: hour_of_week", "group_by: []", "timespan: 17m", "condition: {gt: 4}"}, "must divide a week"},
+		"keys of unmapped": {true, []string{"type: value_count", "field: [unmapped.Target, 'unmapped[\"Some Key\"]']", "group_by: unmapped.who.sid", "timespan: 1m", "condition: {gt: 4}"}, "value_count gt 4 within 1m0s"},
+		"sum of a key":     {true, []string{"type: value_sum", "field: unmapped.Bytes", "group_by: [actor.user.name, unmapped.Host]", "timespan: 1m", "condition: {gt: 4}"}, "value_sum gt 4 within 1m0s"},
+		"no key":           {true, []string{"type: event_count", "group_by: 'unmapped[Some Key]'", "timespan: 1m", "condition: {gt: 4}"}, "write a key of unmapped as unmapped.Name or"},
+		"alias of a key":   {false, []string{"type: temporal", steps, "group_by: who", "aliases: {who: {a: unmapped.Sid, b: actor.user.uid}}", "timespan: 1h"}, "temporal within 1h0m0s"},
 		"too long":         {true, []string{"type: event_count", "group_by: []", "timespan: 8d", "condition: {gt: 4}"}, "timespan is at most 7d"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,8 +112,8 @@ func TestFeeds(t *testing.T) {
 	show := func(from string, list []Feed) {
 		for _, f := range list {
 			s := from + " → " + f.Rule.ID + " " + string(rune('0'+f.Step))
-			for _, id := range f.Group {
-				s += " " + event.Columns[id].Path
+			for _, f := range f.Group {
+				s += " " + f.Path()
 			}
 			got = append(got, s)
 		}

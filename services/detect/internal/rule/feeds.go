@@ -13,8 +13,8 @@ import (
 type Feed struct {
 	Rule  *Rule // whose state takes the signal
 	Step  int   // which of its steps the match is
-	Group []event.ColumnID
-	Value []event.ColumnID
+	Group []lang.Field
+	Value []lang.Field
 	Shown []event.ColumnID
 }
 
@@ -67,7 +67,7 @@ func newFeed(r *Rule, step int) Feed {
 	f := Feed{Rule: r, Step: step, Shown: r.Shown()}
 	keys := r.GroupBy()
 	for i := range keys {
-		f.Group = append(f.Group, keys[i].Column(step))
+		f.Group = append(f.Group, keys[i].Field(step))
 	}
 	if r.Correlate != nil {
 		f.Value = r.Correlate.Field
@@ -186,9 +186,9 @@ func Link(rules []*Rule, known ...*Rule) []Problem {
 func (r *Rule) linkColumns(of *Rule, s Step, report func(Step, string, ...any)) {
 	step := slices.IndexFunc(r.Correlate.Steps, func(x Step) bool { return x.Name == s.Name })
 	for i := range r.Correlate.GroupBy {
-		id := r.Correlate.GroupBy[i].Column(step)
-		if event.Columns[id].Families&of.Source.Families == 0 {
-			report(s, "correlate: events of rule %s have no field %s to group by (an alias may name another)", s.ID, event.Columns[id].Path)
+		f := r.Correlate.GroupBy[i].Field(step)
+		if event.Columns[f.Col].Families&of.Source.Families == 0 {
+			report(s, "correlate: events of rule %s have no field %s to group by (an alias may name another)", s.ID, f.Path())
 		}
 	}
 }
@@ -204,8 +204,12 @@ func (r *Rule) linkAlerts(of *Rule, s Step, report func(Step, string, ...any)) {
 	}
 	step := slices.IndexFunc(r.Correlate.Steps, func(x Step) bool { return x.Name == s.Name })
 	for i := range r.Correlate.GroupBy {
-		if path := event.Columns[r.Correlate.GroupBy[i].Column(step)].Path; !told[path] {
-			report(s, "correlate: alerts of rule %s do not tell %s: add it to its alert.fields", s.ID, path)
+		switch f := r.Correlate.GroupBy[i].Field(step); {
+		case told[f.Path()]:
+		case f.View == lang.Key:
+			report(s, "correlate: alerts of rule %s do not tell %s: they tell keys of unmapped only if the rule groups by them", s.ID, f.Path())
+		default:
+			report(s, "correlate: alerts of rule %s do not tell %s: add it to its alert.fields", s.ID, f.Path())
 		}
 	}
 }

@@ -149,7 +149,7 @@ func (w *writer) alert(r *Rule) {
 	if a.EntityType != "" {
 		path := event.Columns[a.EntityPath].Path
 		if a.EntityAlias != "" {
-			path = a.EntityAlias
+			path = plainOrQuoted(a.EntityAlias)
 		}
 		s := "  entity: {type: " + a.EntityType + ", path: " + path
 		if len(a.EntityScope) > 0 {
@@ -208,8 +208,8 @@ func (w *writer) correlate(c *Correlate) {
 	}
 	w.groupBy(c)
 	paths := make([]string, len(c.Field))
-	for i, id := range c.Field {
-		paths[i] = event.Columns[id].Path
+	for i, f := range c.Field {
+		paths[i] = plainOrQuoted(f.Path())
 	}
 	if len(paths) > 0 {
 		w.line("  field: [" + strings.Join(paths, ", ") + "]")
@@ -236,13 +236,13 @@ func (w *writer) correlate(c *Correlate) {
 func (w *writer) groupBy(c *Correlate) {
 	var keys, aliases []string
 	for _, k := range c.GroupBy {
-		keys = append(keys, k.Name)
-		if len(k.Columns) < 2 {
+		keys = append(keys, plainOrQuoted(k.Name))
+		if len(k.Fields) < 2 {
 			continue
 		}
 		var steps []string
 		for i, s := range c.Steps {
-			steps = append(steps, quoted(s.Name)+": "+event.Columns[k.Column(i)].Path)
+			steps = append(steps, quoted(s.Name)+": "+plainOrQuoted(k.Field(i).Path()))
 		}
 		aliases = append(aliases, "    "+k.Name+": {"+strings.Join(steps, ", ")+"}")
 	}
@@ -253,6 +253,15 @@ func (w *writer) groupBy(c *Correlate) {
 	for _, a := range aliases {
 		w.line(a)
 	}
+}
+
+// plainOrQuoted writes a path in a flow list: that of a key of unmapped may have
+// characters that YAML would read.
+func plainOrQuoted(path string) string {
+	if strings.ContainsFunc(path, func(c rune) bool { return strings.ContainsRune("[]{},:#\"'`\\", c) || c <= ' ' || c > '~' }) {
+		return quoted(path)
+	}
+	return path
 }
 
 // source is the template's text.

@@ -207,6 +207,22 @@ func (r *reader) path(f field, what string, families event.Families) (event.Colu
 	return c.ID, true
 }
 
+// field reads a path, or a key of unmapped.
+func (r *reader) field(f field, what string, families event.Families) (lang.Field, bool) {
+	if s, isText := f.value.(*ast.StringNode); isText {
+		key, ok, err := lang.ParseKey(s.Value)
+		if err != nil {
+			r.error(f.value, "%s: %v", what, err)
+			return lang.Field{}, false
+		}
+		if ok {
+			return key, true
+		}
+	}
+	id, ok := r.path(f, what, families)
+	return lang.Field{Col: id}, ok
+}
+
 func (r *reader) paths(f field, what string, families event.Families) []event.ColumnID {
 	var out []event.ColumnID
 	for _, item := range r.items(f) {

@@ -90,7 +90,11 @@ func (r *reader) correlation(root ast.Node, m map[string]field, out *Rule) {
 	if t.field < 0 && cm["field"].value != nil {
 		r.error(cm["field"].key, "%s takes no field (value_count counts different values)", c.Type)
 	} else {
-		c.Field = r.paths(cm["field"], "field", families)
+		for _, item := range r.items(cm["field"]) {
+			if f, ok := r.field(item, "field", families); ok {
+				c.Field = append(c.Field, f)
+			}
+		}
 	}
 	switch {
 	case t.required && cm["field"].value == nil:
@@ -98,9 +102,9 @@ func (r *reader) correlation(root ast.Node, m map[string]field, out *Rule) {
 	case len(c.Field) > t.field && t.field > 0:
 		r.error(cm["field"].value, "%s takes at most %d fields", c.Type, t.field)
 	}
-	for _, id := range c.Field {
-		if k := event.Columns[id].Kind; c.Numeric() && !k.Number() {
-			r.error(cm["field"].value, "%s calculates with numbers, and %s is a %s", c.Type, event.Columns[id].Path, k)
+	for _, f := range c.Field {
+		if k := f.Kind(); c.Numeric() && f.View == lang.Plain && !k.Number() {
+			r.error(cm["field"].value, "%s calculates with numbers, and %s is a %s", c.Type, f.Path(), k)
 		}
 	}
 	r.windows(f, cm, c, t)
@@ -172,7 +176,7 @@ func (r *reader) step(item field, parent *Rule, n int) Step {
 
 // groupBy reads the keys, which are paths or aliases.
 func (r *reader) groupBy(cm map[string]field, c *Correlate, families event.Families) []GroupKey {
-	aliases := map[string][]event.ColumnID{}
+	aliases := map[string][]lang.Field{}
 	if f := cm["aliases"]; f.value != nil {
 		order, m := r.pairs(f.value, "aliases")
 		for _, name := range order {
@@ -190,8 +194,8 @@ func (r *reader) groupBy(cm map[string]field, c *Correlate, families event.Famil
 			delete(aliases, name.Value)
 			continue
 		}
-		if id, ok := r.path(item, "group_by", families); ok {
-			out = append(out, GroupKey{event.Columns[id].Path, []event.ColumnID{id}})
+		if f, ok := r.field(item, "group_by", families); ok {
+			out = append(out, GroupKey{f.Path(), []lang.Field{f}})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(aliases)) {
@@ -200,9 +204,9 @@ func (r *reader) groupBy(cm map[string]field, c *Correlate, families event.Famil
 	return out
 }
 
-// alias reads the column of each step.
-func (r *reader) alias(name string, f field, c *Correlate, families event.Families) []event.ColumnID {
-	out := make([]event.ColumnID, len(c.Steps))
+// alias reads the field of each step.
+func (r *reader) alias(name string, f field, c *Correlate, families event.Families) []lang.Field {
+	out := make([]lang.Field, len(c.Steps))
 	order, m := r.pairs(f.value, "alias "+name)
 	var names []string
 	for _, s := range c.Steps {
@@ -218,7 +222,7 @@ func (r *reader) alias(name string, f field, c *Correlate, families event.Famili
 		if s := c.Steps[i].Rule; s != nil {
 			own = s.Source.Families
 		}
-		out[i], _ = r.path(m[step], "alias "+name, own)
+		out[i], _ = r.field(m[step], "alias "+name, own)
 	}
 	for i, step := range names {
 		if _, ok := m[step]; !ok {

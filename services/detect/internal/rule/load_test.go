@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 )
 
 const good = `id: ai-gateway.example
@@ -39,7 +40,7 @@ func TestLoad(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	if r.Correlate.Count() != 5 || r.Correlate.Field[0] != event.AIModelName || r.Alert.Suppress != 10*time.Minute || r.Lane != "enforce" {
+	if r.Correlate.Count() != 5 || r.Correlate.Field[0] != (lang.Field{Col: event.AIModelName}) || r.Alert.Suppress != 10*time.Minute || r.Lane != "enforce" {
 		t.Errorf("%+v %+v", r.Correlate, r.Alert)
 	}
 	if got := r.Alert.Title.Fill(func(n string) string { return n + "!" }); got != "src_endpoint.ip!: {value}} value!" {

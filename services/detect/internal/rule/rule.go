@@ -140,7 +140,7 @@ func (r *Rule) GroupBy() []GroupKey {
 	}
 	var out []GroupKey
 	for _, id := range ids {
-		out = append(out, GroupKey{event.Columns[id].Path, []event.ColumnID{id}})
+		out = append(out, GroupKey{event.Columns[id].Path, []lang.Field{{Col: id}}})
 	}
 	return out
 }

@@ -142,29 +142,40 @@ func (p *problems) amount(n *node) float64 {
 	return v
 }
 
-// extended reads a condition over the rules themselves. All of them is what
-// temporal means; other conditions have no counterpart.
+// extended reads a condition over the rules themselves: all of them, or one of
+// them. Others have no counterpart.
 func (p *problems) extended(n *node, c *correlation) {
-	names := map[string]bool{}
+	searches, used := map[string]*tree{}, map[string]bool{}
+	var names []string
 	for _, r := range c.rules {
-		names[r.text] = true
+		searches[r.text] = &tree{}
+		names = append(names, r.text)
 	}
-	expect := true
-	for _, w := range words(n.text) {
-		switch {
-		case expect && names[w]:
-			delete(names, w)
-			expect = false
-		case !expect && strings.EqualFold(w, "and"):
-			expect = true
-		default:
-			p.error(n, "unsupported: a condition over rules other than all of them joined by and")
+	t := p.condition(n, searches, names, used)
+	if t == nil {
+		return
+	}
+	for _, r := range c.rules {
+		if !used[r.text] {
+			p.error(n, "unsupported: rule %s is not part of the condition; leave it out of rules", r.text)
 			return
 		}
 	}
-	if expect || len(names) > 0 {
-		p.error(n, "unsupported: a condition over rules other than all of them joined by and")
+	switch {
+	case t.has(opNot):
+		p.error(n, "unsupported: not in a condition over rules; a native rule of type absence tells that one thing does not follow another")
+	case t.has(opAnd) && t.has(opOr):
+		p.error(n, "unsupported: a condition over rules that mixes and with or; write a correlation for each part, and one of these")
+	case t.has(opOr) && c.kind == rule.TemporalOrdered:
+		p.error(n, "unsupported: or in a condition of temporal_ordered, whose rules all have to occur in their order")
+	case t.has(opOr):
+		c.condition = []rule.Comparison{{Op: "gte", Value: 1}}
 	}
+}
+
+// has reports whether an operator occurs in a tree.
+func (t *tree) has(op treeOp) bool {
+	return t.op == op || slices.ContainsFunc(t.kids, func(k *tree) bool { return k.has(op) })
 }
 
 // correlate makes a rule of a correlation document.

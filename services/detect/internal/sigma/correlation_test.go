@@ -59,6 +59,18 @@ func TestCorrelation(t *testing.T) {
 			"correlation:\n  type: temporal_ordered\n  rules: [refused, process]\n  aliases: {who: {refused: TargetUserName, process: User}}\n  group-by: [who]\n  timespan: 5m",
 			"temporal_ordered sliding [refused process] [who=user.name|actor.user.name] [] 5m0s [] false user event_uid alias who",
 		},
+		"keys of unmapped": {
+			"correlation: {type: value_count, rules: [refused], group-by: [LmPackageName], timespan: 1h, condition: {field: 'Odd Name', gte: 5}}",
+			`value_count sliding [refused] [unmapped.LmPackageName] [unmapped["Odd Name"]] 1h0m0s [{gte 5}] false host device.hostname`,
+		},
+		"one of them": {
+			"correlation: {type: temporal, rules: [refused, logon], group-by: [Computer], timespan: 5m, condition: 1 of them}",
+			"temporal sliding [refused logon] [device.hostname] [] 5m0s [{gte 1}] false host device.hostname",
+		},
+		"all of them": {
+			"correlation: {type: temporal, rules: [refused, logon], group-by: [Computer], timespan: 5m, condition: all of them}",
+			"temporal sliding [refused logon] [device.hostname] [] 5m0s [] false host device.hostname",
+		},
 		"temporal without group": {
 			"correlation: {type: temporal, rules: [refused, logon], timespan: 5m, condition: 'refused and logon'}",
 			"temporal sliding [refused logon] [] [] 5m0s [] false host device.hostname",
@@ -91,18 +103,18 @@ func describe(r *rule.Rule) string {
 		steps = append(steps, s.Name)
 	}
 	for _, g := range c.GroupBy {
-		if len(g.Columns) == 1 {
+		if len(g.Fields) == 1 {
 			groups = append(groups, g.Name)
 			continue
 		}
 		var cols []string
-		for _, id := range g.Columns {
-			cols = append(cols, event.Columns[id].Path)
+		for _, id := range g.Fields {
+			cols = append(cols, id.Path())
 		}
 		groups = append(groups, g.Name+"="+strings.Join(cols, "|"))
 	}
 	for _, id := range c.Field {
-		fields = append(fields, event.Columns[id].Path)
+		fields = append(fields, id.Path())
 	}
 	s := fmt.Sprint(c.Type, " ", c.Window, " ", steps, " ", groups, " ", fields, " ", c.Timespan.Round(time.Second), " ", c.Condition, " ", c.Generate, " ", r.Alert.EntityType, " ", event.Columns[r.Alert.EntityPath].Path)
 	if r.Alert.EntityAlias != "" {
@@ -113,17 +125,20 @@ func describe(r *rule.Rule) string {
 
 func TestCorrelationProblems(t *testing.T) {
 	for name, tc := range map[string]struct{ body, want string }{
-		"type":       {"correlation: {type: event_sum, rules: [refused], timespan: 1h, condition: {gte: 1}}", "type event_sum is unknown"},
-		"rule":       {"correlation: {type: event_count, rules: [nobody], timespan: 1h, condition: {gte: 1}}", "there is no rule nobody in this set"},
-		"twice":      {"correlation: {type: temporal, rules: [refused, refused], timespan: 1h}", "is there twice"},
-		"timespan":   {"correlation: {type: event_count, rules: [refused], timespan: 1 hour, condition: {gte: 1}}", "timespan 1 hour is not a number and one of s, m, h and d"},
-		"long":       {"correlation: {type: event_count, rules: [refused], timespan: 30d, condition: {gte: 1}}", "at most 7d"},
-		"condition":  {"correlation: {type: event_count, rules: [refused], timespan: 1h}", "event_count lacks condition"},
-		"field":      {"correlation: {type: value_count, rules: [refused], timespan: 1h, condition: {gte: 2}}", "field is for value_count"},
-		"no number":  {"correlation: {type: value_sum, rules: [refused], timespan: 1h, condition: {field: TargetUserName, gte: 2}}", "calculates with numbers"},
-		"unmapped":   {"correlation: {type: event_count, rules: [process], group-by: [ParentUser], timespan: 1h, condition: {gte: 2}}", "has no column"},
-		"alias":      {"correlation: {type: temporal, rules: [refused, logon], aliases: {u: {refused: TargetUserName}}, group-by: [u], timespan: 1h}", "alias u lacks the field of rule logon"},
-		"expression": {"correlation: {type: temporal, rules: [refused, logon], timespan: 1h, condition: refused and not logon}", "unsupported: a condition over rules"},
+		"type":        {"correlation: {type: event_sum, rules: [refused], timespan: 1h, condition: {gte: 1}}", "type event_sum is unknown"},
+		"rule":        {"correlation: {type: event_count, rules: [nobody], timespan: 1h, condition: {gte: 1}}", "there is no rule nobody in this set"},
+		"twice":       {"correlation: {type: temporal, rules: [refused, refused], timespan: 1h}", "is there twice"},
+		"timespan":    {"correlation: {type: event_count, rules: [refused], timespan: 1 hour, condition: {gte: 1}}", "timespan 1 hour is not a number and one of s, m, h and d"},
+		"long":        {"correlation: {type: event_count, rules: [refused], timespan: 30d, condition: {gte: 1}}", "at most 7d"},
+		"condition":   {"correlation: {type: event_count, rules: [refused], timespan: 1h}", "event_count lacks condition"},
+		"field":       {"correlation: {type: value_count, rules: [refused], timespan: 1h, condition: {gte: 2}}", "field is for value_count"},
+		"no number":   {"correlation: {type: value_sum, rules: [refused], timespan: 1h, condition: {field: TargetUserName, gte: 2}}", "calculates with numbers"},
+		"alias":       {"correlation: {type: temporal, rules: [refused, logon], aliases: {u: {refused: TargetUserName}}, group-by: [u], timespan: 1h}", "alias u lacks the field of rule logon"},
+		"without":     {"correlation: {type: temporal, rules: [refused, logon], timespan: 1h, condition: refused and not logon}", ":81: error: unsupported: not in a condition over rules; a native rule of type absence"},
+		"mixed":       {"correlation: {type: temporal, rules: [refused, logon, process], timespan: 1h, condition: refused and (logon or process)}", "unsupported: a condition over rules that mixes and with or"},
+		"or in order": {"correlation: {type: temporal_ordered, rules: [refused, logon], timespan: 1h, condition: refused or logon}", "unsupported: or in a condition of temporal_ordered"},
+		"left out":    {"correlation: {type: temporal, rules: [refused, logon, process], timespan: 1h, condition: refused and logon}", "unsupported: rule process is not part of the condition"},
+		"misspelt":    {"correlation: {type: temporal, rules: [refused, logon], timespan: 1h, condition: refused and logn}", "there is no search logn: did you mean logon?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			res := Load([]rule.File{{Name: "c.yml", Data: []byte(correlated(tc.body))}})

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
@@ -32,30 +33,40 @@ func originOf(d *document) *origin {
 	return t.find(d.source)
 }
 
-// column is where a document's events have a field that correlations use. What
-// has no column of its own cannot be brought together.
-func (s *set) column(p *problems, at *node, d *document, field string) (event.ColumnID, bool) {
+// column is where a document's events have a field that correlations use: the
+// first column that it may be in, or what it is under unmapped.
+func (s *set) column(p *problems, at *node, d *document, field string) (lang.Field, bool) {
 	leaf := s.leaf(d)
 	if leaf == nil {
 		p.error(at, "unsupported: correlations of correlations more than %d deep", maxChain)
-		return 0, false
+		return lang.Field{}, false
 	}
 	o := originOf(leaf)
 	if o == nil {
 		p.error(at, "unsupported: no events are known for the logsource %s (category/product/service)", leaf.source)
-		return 0, false
+		return lang.Field{}, false
 	}
+	var key lang.Field
 	for _, pl := range o.places(field) {
 		path := pl.Path
 		if len(pl.Account) == 2 {
 			path = pl.Account[1]
 		}
 		if col, ok := event.ByPath(path); ok && col.Kind != event.KindScores && col.Families&o.families != 0 {
-			return col.ID, true
+			return lang.Field{Col: col.ID}, true
+		}
+		if f, ok, err := lang.ParseKey(path); ok && key.View == lang.Plain {
+			key = f
+		} else if err != nil {
+			p.error(at, "unsupported: correlation by %s: %v", field, err)
+			return lang.Field{}, false
 		}
 	}
-	p.error(at, "unsupported: correlation by %s, which has no column in the events of %s", field, leaf.source)
-	return 0, false
+	if key.View == lang.Key {
+		return key, true
+	}
+	p.error(at, "unsupported: correlation by %s, which is nowhere in the events of %s", field, leaf.source)
+	return lang.Field{}, false
 }
 
 // alias finds what an alias means in each of the rules.
@@ -69,10 +80,10 @@ func (c *correlation) alias(name string) *node {
 }
 
 // columns finds a field, or an alias, in every step.
-func (s *set) columns(p *problems, d *document, steps []*document, n *node) []event.ColumnID {
+func (s *set) columns(p *problems, d *document, steps []*document, n *node) []lang.Field {
 	c := d.correlation
 	alias := c.alias(n.text)
-	var out []event.ColumnID
+	var out []lang.Field
 	for i, st := range steps {
 		field, at := n.text, n
 		if alias != nil {
@@ -118,7 +129,7 @@ func (s *set) grouping(p *problems, d *document, steps []*document, k *rule.Corr
 }
 
 // groupKey is a column, or an alias where the steps have it in several.
-func groupKey(name string, cols []event.ColumnID) rule.GroupKey {
+func groupKey(name string, cols []lang.Field) rule.GroupKey {
 	for _, c := range cols[1:] {
 		if c == cols[0] {
 			continue
@@ -127,9 +138,9 @@ func groupKey(name string, cols []event.ColumnID) rule.GroupKey {
 		if _, taken := event.ByPath(alias); taken || alias == "" || alias == "count" || alias == "value" || alias == "threshold" {
 			alias = "sigma_" + alias
 		}
-		return rule.GroupKey{Name: alias, Columns: cols}
+		return rule.GroupKey{Name: alias, Fields: cols}
 	}
-	return rule.GroupKey{Name: event.Columns[cols[0]].Path, Columns: cols[:1]}
+	return rule.GroupKey{Name: cols[0].Path(), Fields: cols[:1]}
 }
 
 // measured finds the fields whose values are counted or calculated with. They
@@ -147,7 +158,7 @@ func (s *set) measured(p *problems, d *document, steps []*document, k *rule.Corr
 				return
 			}
 		}
-		if kind := event.Columns[cols[0]].Kind; k.Numeric() && !kind.Number() && kind != event.KindF32 && kind != event.KindF64 {
+		if kind := cols[0].Kind(); k.Numeric() && cols[0].View == lang.Plain && !kind.Number() && kind != event.KindF32 && kind != event.KindF64 {
 			p.error(n, "unsupported: %s calculates with numbers, and %s is a text", k.Type, n.text)
 			return
 		}
@@ -178,9 +189,10 @@ func (s *set) alertOf(p *problems, d *document, steps []*document, r *rule.Rule)
 	r.Alert.Fields = nil
 	r.Alert.Suppress = max(rule.DefaultSuppress, r.Correlate.Timespan)
 	for _, g := range r.Correlate.GroupBy {
-		if kind := entities[g.Columns[0]]; kind != "" {
-			r.Alert.EntityType, r.Alert.EntityPath = kind, g.Columns[0]
-			if len(g.Columns) > 1 {
+		f := g.Fields[0]
+		if kind := entities[f.Col]; kind != "" && f.View == lang.Plain {
+			r.Alert.EntityType, r.Alert.EntityPath = kind, f.Col
+			if len(g.Fields) > 1 {
 				r.Alert.EntityPath, r.Alert.EntityAlias = 0, g.Name
 			}
 			return

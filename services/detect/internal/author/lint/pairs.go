@@ -105,4 +105,4 @@ func sameAlerting(a, b *rule.Rule) bool {
 	return plain(x) && plain(y) && x.Timespan <= y.Timespan && x.Count() >= y.Count() && x.Lateness <= y.Lateness
 }
 
-func sameKey(a, b rule.GroupKey) bool { return slices.Equal(a.Columns, b.Columns) }
+func sameKey(a, b rule.GroupKey) bool { return slices.Equal(a.Fields, b.Fields) }
