@@ -209,6 +209,10 @@ func Signals(partition int) string {
 	return "signals." + strconv.Itoa(int(uint(partition)%SignalPartitions))
 }
 
+// SignalsSeed is where a partition's correlation is told what the stored events
+// say of the time before it began. It is part of the partition's log.
+func SignalsSeed(partition int) string { return Signals(partition) + ".seed" }
+
 // Partition returns the SIGNALS partition of a 64-bit hash of (rule, group key).
 func Partition(hash uint64) int { return int(hash % SignalPartitions) }
 

@@ -56,7 +56,7 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("ParseRaw(%q) = %q", s, got)
 		}
 	}
-	for _, s := range []string{"signals.", "signals.16", "signals.-1", "signals.+1", "signals.01", "signals.a"} {
+	for _, s := range []string{"signals.", "signals.16", "signals.-1", "signals.+1", "signals.01", "signals.a", SignalsSeed(0)} {
 		if got, ok := ParseSignals(s); ok {
 			t.Errorf("ParseSignals(%q) = %d", s, got)
 		}

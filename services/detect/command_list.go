@@ -33,6 +33,8 @@ type listed struct {
 	// Blind has the silent sources, if the running hub gets nothing else that
 	// this rule could match.
 	Blind []string `json:"blind,omitempty"`
+	// Learning is what a rule that rests on the past knows of it, if a hub runs.
+	Learning *Learning `json:"learning,omitempty"`
 }
 
 // filter chooses rules; empty lists take all.
@@ -61,11 +63,14 @@ func (a *author) list(w io.Writer, f filter, args []string) error {
 	if err != nil {
 		return err
 	}
-	blind := a.blind()
+	health := a.health()
 	out := []listed{}
 	for _, r := range rules {
 		l := listed{ID: r.ID, Title: r.Title, Level: string(r.Level), Status: r.Status, Lane: string(r.Lane), Tags: r.Tags,
-			Products: r.Source.Products, Tests: len(r.Tests), Enabled: !r.Disabled, File: r.File, Blind: blind[r.ID]}
+			Products: r.Source.Products, Tests: len(r.Tests), Enabled: !r.Disabled, File: r.File, Blind: health.Blind[r.ID]}
+		if x, ok := health.Learning[r.ID]; ok {
+			l.Learning = &x
+		}
 		l.Classes, l.Families = classNames(r), familyNames(r)
 		if f.takes(l) {
 			out = append(out, l)
@@ -79,6 +84,9 @@ func (a *author) list(w io.Writer, f filter, args []string) error {
 	for _, l := range out {
 		if len(l.Blind) > 0 {
 			l.Title += "  (blind: " + strings.Join(l.Blind, ", ") + " silent)"
+		}
+		if l.Learning != nil && l.Learning.State != Seeded {
+			l.Title += "  (" + l.Learning.State + ": raises nothing until " + l.Learning.Until.Format(time.RFC3339) + ")"
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Level, l.Lane, l.Status, l.Tests, l.Title)
 	}
@@ -122,16 +130,16 @@ func familyNames(r *rule.Rule) []string {
 	return out
 }
 
-// blind asks the running service; without one no rule is known to be blind.
-func (a *author) blind() map[string][]string {
+// health asks the running service; without one nothing is known of its rules.
+func (a *author) health() Health {
 	if a.Health == nil {
-		return nil
+		return Health{}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	h, err := a.Health(ctx)
 	if err != nil {
-		return nil
+		return Health{}
 	}
-	return h.Blind
+	return h
 }

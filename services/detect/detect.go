@@ -20,6 +20,7 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/owner"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/clickhouse"
 	"github.com/vagus-hub/vagus/services/internal/snapshot"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
@@ -63,6 +64,12 @@ type Options struct {
 	SilenceInterval time.Duration
 	// Inhibit mutes alerts while others fire.
 	Inhibit []Inhibition
+	// ClickHouse opens the stored events, which the caller closes. Rules that
+	// rest on the past (new_value, rate_anomaly) learn from them when they are
+	// new; nil: they learn from what comes.
+	ClickHouse func(context.Context) (*clickhouse.Client, error)
+	// SeedInterval is how often it is looked for such rules.
+	SeedInterval time.Duration
 	// Budget is what the evaluation of one rule may cost before it rests; zero
 	// means any.
 	Budget Budget
@@ -75,7 +82,7 @@ func DefaultOptions() Options {
 	return Options{
 		Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second,
 		Heartbeat: time.Second, Expiry: 5 * time.Second, TickInterval: 500 * time.Millisecond,
-		MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second, Budget: DefaultBudget(),
+		MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second, SeedInterval: time.Second, Budget: DefaultBudget(),
 	}
 }
 
@@ -116,7 +123,7 @@ type generation struct {
 }
 
 type counters struct {
-	blocks, events, matches, signals, capped, failed, missed, badSignals, lostAlerts, checkpoints, ticks atomic.Uint64
+	blocks, events, matches, signals, capped, failed, missed, badSignals, lostAlerts, checkpoints, ticks, seeds atomic.Uint64
 }
 
 // New loads the rules. A rule with errors is logged and left out; New fails
@@ -128,7 +135,7 @@ func New(opts Options) (*Service, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if opts.CheckpointInterval <= 0 || opts.Heartbeat <= 0 || opts.Expiry <= opts.Heartbeat || opts.TickInterval <= 0 || opts.MaxInFlight <= 0 || opts.MaxSignals <= 0 || opts.SilenceInterval <= 0 {
+	if opts.CheckpointInterval <= 0 || opts.Heartbeat <= 0 || opts.Expiry <= opts.Heartbeat || opts.TickInterval <= 0 || opts.MaxInFlight <= 0 || opts.MaxSignals <= 0 || opts.SilenceInterval <= 0 || opts.SeedInterval <= 0 {
 		return nil, errors.New("detect: intervals and bounds must be above zero (start from DefaultOptions)")
 	}
 	if err := opts.Silence.Check(); err != nil {
@@ -198,7 +205,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.log.Info("detection begins", "instance", table.ID(), "others", others)
 	parts := []func(context.Context) error{
 		func(ctx context.Context) error { table.Run(ctx, s.own); return nil },
-		s.match, s.watch, s.tell, s.muting, s.tellCosts, s.relearn,
+		s.match, s.watch, s.tell, s.muting, s.tellCosts, s.relearn, s.seeding,
 	}
 	errs := make([]error, len(parts))
 	for i, f := range parts {

@@ -171,8 +171,10 @@ func (o *delivery) again(f *rule.Feed, row int, at int64) bool {
 }
 
 // partitionOf is where the signals of a rule and group are correlated.
-func partitionOf(sig *finding.Signal) int {
-	return subjects.Partition(xxh3.HashString(sig.Rule + "\x1f" + sig.GroupKey))
+func partitionOf(sig *finding.Signal) int { return partitionFor(sig.Rule, sig.GroupKey) }
+
+func partitionFor(rule, group string) int {
+	return subjects.Partition(xxh3.HashString(rule + "\x1f" + group))
 }
 
 // add puts a signal into its partition's batch.

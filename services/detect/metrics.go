@@ -19,6 +19,7 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	set("signals_bad_total", "signals that could not be read", c.badSignals.Load())
 	set("alerts_refused_total", "alerts that the bus refused", c.lostAlerts.Load())
 	set("checkpoints_total", "checkpoints of the correlation saved", c.checkpoints.Load())
+	set("seeds_total", "rules that were told of their past, by this instance", c.seeds.Load())
 	set("ticks_total", "ticks published", c.ticks.Load())
 	s.partsMu.Lock()
 	st := s.past
@@ -39,6 +40,7 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	set("signals_late_total", "signals that came when all around them was settled", st.Late)
 	set("correlation_cut_total", "events and values forgotten because their group has too many", st.Cut)
 	out.Set("vagus_detect_correlation_bytes", "memory of the correlation groups, about", float64(st.Bytes))
+	set("groups_seeded_total", "correlation groups that were told of their past", st.Seeded)
 	set("signals_duplicate_total", "signals of an event that was counted already", st.Duplicates)
 	set("signals_unknown_total", "signals of a rule that is gone", st.Unknown)
 	set("signals_ungrouped_total", "signals without a value to group by", st.Ungrouped)

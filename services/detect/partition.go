@@ -24,6 +24,7 @@ type partition struct {
 	s       *Service
 	number  int
 	subject string
+	seeds   string
 	log     *slog.Logger
 	claim   *bus.Claim
 	out     *outbox
@@ -34,6 +35,7 @@ type partition struct {
 	mu       sync.Mutex // guards what follows
 	corr     *correlate.Correlator
 	position uint64
+	end      uint64 // of the log when it was taken over
 }
 
 // checkpointName is where the state of a partition is kept.
@@ -44,7 +46,7 @@ func checkpointName(number int) string { return Checkpoint + "-" + strconv.Itoa(
 func (s *Service) correlate(ctx context.Context, number int) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &partition{s: s, number: number, subject: subjects.Signals(number), log: s.log.With("partition", number), out: newOutbox(s)}
+	p := &partition{s: s, number: number, subject: subjects.Signals(number), seeds: subjects.SignalsSeed(number), log: s.log.With("partition", number), out: newOutbox(s)}
 	defer p.out.close()
 	if err := p.restore(ctx); err != nil {
 		if ctx.Err() == nil {
@@ -81,6 +83,9 @@ func (s *Service) begin(p *partition) {
 	s.partsMu.Lock()
 	defer s.partsMu.Unlock()
 	p.corr = correlate.New(s.rules, s.log)
+	if s.opts.ClickHouse != nil {
+		p.corr.AwaitSeeds()
+	}
 	s.parts[p.number] = p
 }
 
@@ -117,6 +122,7 @@ func (p *partition) restore(ctx context.Context) (err error) {
 	p.s.begin(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.end = last
 	seq, state := p.claim.Seq, p.claim.State
 	p.claim.State = nil // may be large
 	switch {
@@ -167,15 +173,18 @@ func (p *partition) follow(ctx context.Context) error {
 	var reader finding.SignalReader
 	var alerts []finding.Alert
 	emit := func(a finding.Alert) { alerts = append(alerts, a) }
-	for rec, err := range p.s.opts.Bus.Follow(ctx, subjects.StreamSignals, []string{p.subject, subjects.SignalsTick}, first) {
+	for rec, err := range p.s.opts.Bus.Follow(ctx, subjects.StreamSignals, []string{p.subject, p.seeds, subjects.SignalsTick}, first) {
 		if err != nil {
 			return fmt.Errorf("follow signals: %w", err)
 		}
 		p.mu.Lock()
 		var bad error
-		if rec.Subject == subjects.SignalsTick {
+		switch rec.Subject {
+		case subjects.SignalsTick:
 			bad = p.tick(rec.Data, emit)
-		} else {
+		case p.seeds:
+			bad = p.corr.Plant(rec.Data, emit)
+		default:
 			bad = reader.Read(rec.Data, func(sig *finding.Signal) { p.corr.Add(sig, emit) })
 		}
 		p.position = rec.Seq
@@ -296,7 +305,7 @@ func (p *partition) advance(ctx context.Context) {
 	if err != nil || last <= pos {
 		return
 	}
-	for _, subject := range []string{p.subject, subjects.SignalsTick} {
+	for _, subject := range []string{p.subject, p.seeds, subjects.SignalsTick} {
 		rec, err := p.s.opts.Bus.Last(ctx, subjects.StreamSignals, subject)
 		if err != nil && !errors.Is(err, bus.ErrNotFound) || err == nil && rec.Seq > pos {
 			return
@@ -371,6 +380,6 @@ func sum(a, b correlate.Stats) correlate.Stats {
 	return correlate.Stats{
 		Signals: a.Signals + b.Signals, Alerts: a.Alerts + b.Alerts, Amended: a.Amended + b.Amended, Retracted: a.Retracted + b.Retracted, Duplicates: a.Duplicates + b.Duplicates,
 		Unknown: a.Unknown + b.Unknown, Ungrouped: a.Ungrouped + b.Ungrouped, Evicted: a.Evicted + b.Evicted, Groups: a.Groups + b.Groups,
-		Late: a.Late + b.Late, Cut: a.Cut + b.Cut, Bytes: a.Bytes + b.Bytes,
+		Seeded: a.Seeded + b.Seeded, Late: a.Late + b.Late, Cut: a.Cut + b.Cut, Bytes: a.Bytes + b.Bytes,
 	}
 }

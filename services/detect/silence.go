@@ -33,6 +33,9 @@ type Health struct {
 	// too much, with the share of a core that they took. It is what the leading
 	// instance knows of itself.
 	Resting map[string]float64 `json:"resting,omitempty"`
+	// Learning has the rules that rest on the past, with what they know of it, as
+	// long as they have not lived through all they look back at.
+	Learning map[string]Learning `json:"learning,omitempty"`
 }
 
 // ReadHealth returns what the running service told last, at most some seconds
@@ -43,6 +46,10 @@ func ReadHealth(ctx context.Context, b *bus.Bus) (Health, error) {
 		return Health{}, err
 	}
 	e, err := kv.Get(ctx, healthKey())
+	if err != nil {
+		return e.Value, err
+	}
+	e.Value.Learning, err = readLearning(ctx, b)
 	return e.Value, err
 }
 

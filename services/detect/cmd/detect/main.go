@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/vagus-hub/vagus/services/detect"
 	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/clickhouse"
 	"github.com/vagus-hub/vagus/services/internal/lifecycle"
 	"github.com/vagus-hub/vagus/services/internal/telemetry"
 )
@@ -26,7 +28,18 @@ func main() {
 
 func root() *cobra.Command {
 	opts := detect.DefaultOptions()
-	var url, format, level string
+	var url, format, level, dsn string
+	// history opens the stored events. The environment keeps a password out of
+	// the list of processes.
+	history := func() func(context.Context) (*clickhouse.Client, error) {
+		if dsn == "" {
+			dsn = os.Getenv("VAGUS_CLICKHOUSE_DSN")
+		}
+		if dsn == "" {
+			return nil
+		}
+		return func(ctx context.Context) (*clickhouse.Client, error) { return clickhouse.Open(ctx, dsn) }
+	}
 	cmd := &cobra.Command{
 		Use: "detect", Short: "Match rules against events and correlate the matches into alerts", SilenceUsage: true, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -42,7 +55,7 @@ func root() *cobra.Command {
 				return err
 			}
 			defer b.Close()
-			opts.Bus, opts.Logger = b, log
+			opts.Bus, opts.Logger, opts.ClickHouse = b, log, history()
 			s, err := detect.New(opts)
 			if err != nil {
 				return err
@@ -58,6 +71,12 @@ func root() *cobra.Command {
 	f.DurationVar(&opts.Expiry, "expiry", opts.Expiry, "how long after its last heartbeat an instance is taken for dead")
 	f.StringVar(&format, "log-format", "text", "text or json")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	cmd.AddCommand(detect.Command(detect.CommandOptions{}))
+	cmd.PersistentFlags().StringVar(&dsn, "clickhouse", "", "where the stored events are, http://user:password@host:8123/database; with a password rather in VAGUS_CLICKHOUSE_DSN. New rules learn from them; without, they learn from what comes")
+	cmd.AddCommand(detect.Command(detect.CommandOptions{ClickHouse: func(ctx context.Context) (*clickhouse.Client, error) {
+		if open := history(); open != nil {
+			return open(ctx)
+		}
+		return nil, errors.New("say where with --clickhouse or VAGUS_CLICKHOUSE_DSN")
+	}}))
 	return cmd
 }

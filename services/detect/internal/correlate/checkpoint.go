@@ -14,7 +14,7 @@ import (
 )
 
 // formatVersion changes when the layout of a checkpoint does.
-const formatVersion = 2
+const formatVersion = 3
 
 // ErrCorrupt says that a checkpoint cannot be read.
 var ErrCorrupt = errors.New("corrupt checkpoint")
@@ -46,6 +46,7 @@ func (c *Correlator) Save(dst []byte) ([]byte, error) {
 		e.string(s.key)
 		e.varint(s.mark)
 		e.bool(s.scratch.hidden)
+		e.past(&s.past)
 		e.uvarint(uint64(len(s.fed)))
 		for _, x := range slices.SortedFunc(slices.Values(s.fed), func(a, b *source) int { return cmp.Compare(a.name, b.name) }) {
 			e.string(x.name)
@@ -60,7 +61,9 @@ func (c *Correlator) Save(dst []byte) ([]byte, error) {
 	return e.buf, nil
 }
 
-func (s *ruleState) used() bool { return s.groups > 0 || s.mark > never || len(s.fed) > 0 }
+func (s *ruleState) used() bool {
+	return s.groups > 0 || s.mark > never || len(s.fed) > 0 || s.past.fixed
+}
 
 func (c *Correlator) saveGroup(e *encoder, s *ruleState, g *group) error {
 	e.string(string(c.groups.key(g)))

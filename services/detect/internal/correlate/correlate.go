@@ -35,6 +35,7 @@ type Correlator struct {
 	received int64 // newest received time of the log
 	stats    Stats
 	limits   Limits
+	awaits   bool // that seeds come
 	log      *slog.Logger
 }
 
@@ -58,6 +59,7 @@ type ruleState struct {
 	evicted uint64
 	tooLate uint64
 	logged  uint64
+	past    past
 }
 
 // heavy is what a group has beyond its events.
@@ -145,7 +147,7 @@ func lateness(r *rule.Rule, all map[string]*ruleState, depth int) int64 {
 }
 
 func (c *Correlator) newState(r *rule.Rule) *ruleState {
-	s := &ruleState{plan: newPlan(r), rule: r, key: r.StateKey(), seed: xxh3.HashString(r.ID), mark: never}
+	s := &ruleState{plan: newPlan(r), rule: r, key: r.StateKey(), seed: xxh3.HashString(r.ID), mark: never, past: past{before: c.received}}
 	i := slices.Index(c.states, nil)
 	if i < 0 {
 		i = len(c.states)
@@ -191,6 +193,9 @@ func (c *Correlator) Add(sig *finding.Signal, emit func(finding.Alert)) {
 		return
 	}
 	s.events++
+	if s.kind >= novelty {
+		c.remember(s, sig)
+	}
 	c.expire(s, 2, emit)
 	id := c.group(s, sig.GroupKey, e.time, emit)
 	if id == 0 {

@@ -15,7 +15,7 @@ func (c *Correlator) Load(data []byte) error {
 	old := c.rules
 	fresh := func() {
 		*c = Correlator{rules: map[string]*ruleState{}, groups: newGroups(), heavies: make([]*heavy, 1), sources: map[string]*source{},
-			received: never, limits: c.limits, log: c.log, stats: c.stats}
+			received: never, limits: c.limits, awaits: c.awaits, log: c.log, stats: c.stats}
 		for id, s := range old {
 			c.rules[id] = c.newState(s.rule)
 		}
@@ -41,14 +41,15 @@ func (c *Correlator) Load(data []byte) error {
 		fresh()
 		return fmt.Errorf("load state: %w", ErrCorrupt)
 	}
+	c.born()
 	return nil
 }
 
 // rule reads the state of a rule; nil: it is read over.
 func (r *decoder) rule(c *Correlator, s *ruleState) {
-	mark, hidden := r.time(), r.bool()
+	mark, hidden, past := r.time(), r.bool(), r.past()
 	if s != nil {
-		s.mark, s.scratch.hidden = mark, hidden
+		s.mark, s.scratch.hidden, s.past = mark, hidden, past
 	}
 	for range r.count(1) {
 		if name := r.string(); s != nil && !r.failed {

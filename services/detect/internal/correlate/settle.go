@@ -57,10 +57,10 @@ func (c *Correlator) settle(s *ruleState, g *group, sig *finding.Signal, emit fu
 			k = &known{}
 			h.known = append(h.known, k)
 			c.fill(s, g, k, f)
-			c.publish(s, k, f, finding.Raised, sig, emit)
+			c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
 			c.stats.Alerts++
 		} else if k.retracted {
-			c.publish(s, k, f, finding.Raised, sig, emit)
+			c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
 		} else if f.count >= 2*k.count {
 			c.publish(s, k, f, finding.Amended, sig, emit)
 		}

@@ -12,6 +12,7 @@ type Stats struct {
 	Late       uint64 // signals that came when all around them was settled
 	Evicted    uint64 // groups forgotten for lack of room
 	Cut        uint64 // events and values forgotten because their group has too many
+	Seeded     uint64 // groups that were told their past
 	Groups     int    // live now
 	Bytes      int64  // of the state now, about
 }

@@ -32,6 +32,7 @@ func (c *Correlator) Ticks(list []Tick, emit func(finding.Alert)) {
 			moved[s.number] = s
 		}
 	}
+	c.born()
 	for _, n := range slices.Sorted(maps.Keys(moved)) {
 		c.advance(moved[n], c.watermark(moved[n]), emit)
 	}

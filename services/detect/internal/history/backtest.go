@@ -27,8 +27,8 @@ type Options struct {
 // so.
 const (
 	maxAlerts = 100_000
-	// maxWarmUp bounds how much is read before From.
-	maxWarmUp = 30 * 24 * time.Hour
+	// MaxWarmUp bounds how much is read before From.
+	MaxWarmUp = 30 * 24 * time.Hour
 )
 
 // Backtest is what rules would have done.
@@ -69,12 +69,12 @@ func (s *Set) warmUp() time.Duration {
 	for _, r := range s.Rules {
 		span := r.Alert.Suppress
 		if c := r.Correlate; c != nil {
-			span = max(span, c.Timespan, c.Baseline)
+			span = max(span, c.Timespan, c.Memory())
 			span += c.Lateness
 		}
 		most = max(most, span)
 	}
-	return min(most, maxWarmUp)
+	return min(most, MaxWarmUp)
 }
 
 // ledger collects the alerts of a set.

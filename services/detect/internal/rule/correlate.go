@@ -155,6 +155,18 @@ func (c *Correlate) Slot() time.Duration {
 	return max(c.Timespan/slots, time.Millisecond)
 }
 
+// Memory is how far back what a new_value or a rate_anomaly rests on reaches; 0
+// for other types.
+func (c *Correlate) Memory() time.Duration {
+	switch c.Type {
+	case NewValue:
+		return max(c.Timespan, c.Learning)
+	case RateAnomaly:
+		return max(c.Baseline+c.Timespan, c.Learning)
+	}
+	return 0
+}
+
 // AtEnd says that a window can be judged only when it is complete: fewer may
 // become more.
 func (c *Correlate) AtEnd() bool {

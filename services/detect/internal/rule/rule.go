@@ -181,6 +181,10 @@ func (r *Rule) StateKey() string {
 		for _, step := range c.Steps {
 			s += "," + step.Name + "=" + step.ID
 		}
+		// What was learned of other events is no measure.
+		if c.Memory() > 0 && r.When != nil {
+			s += r.When.Source
+		}
 	}
 	return s
 }

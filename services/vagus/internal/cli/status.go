@@ -27,6 +27,8 @@ type status struct {
 	Blind      []string          `json:"blind"`   // rules all of whose sources have
 	Resting    []string          `json:"resting"` // rules that cost too much to be evaluated
 	Detect     []detect.Instance `json:"detect"`  // who detects, and owns what
+	// Learning has what rules that rest on the past know of it.
+	Learning map[string]detect.Learning `json:"learning"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -65,6 +67,7 @@ func (a *app) statusCommand() *cobra.Command {
 			slices.Sort(out.Blind)
 			out.Resting = slices.AppendSeq(out.Resting, maps.Keys(h.Resting))
 			slices.Sort(out.Resting)
+			out.Learning = h.Learning
 		}
 		if out.Detect, err = detect.ReadInstances(cmd.Context(), b); err != nil {
 			out.Detect = []detect.Instance{} // none has been here since the bus began
@@ -90,6 +93,7 @@ func (a *app) statusCommand() *cobra.Command {
 		if len(out.Resting) > 0 {
 			fmt.Fprintf(w, "resting      %s (these rules cost too much and are not evaluated for a while)\n\n", strings.Join(out.Resting, ", "))
 		}
+		printLearning(w, out.Learning)
 		if err := printStreams(w, out.Streams); err != nil {
 			return err
 		}
@@ -126,6 +130,25 @@ func printStreams(w io.Writer, streams []bus.StreamState) error {
 		t.row(st.Name, st.Messages, fmt.Sprintf("%.1f", float64(st.Bytes)/1e6), full, since)
 	}
 	return t.flush()
+}
+
+// printLearning shows what rules that rest on the past know of it.
+func printLearning(w io.Writer, rules map[string]detect.Learning) {
+	if len(rules) == 0 {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(rules)) {
+		l := rules[id]
+		text := "knows the stored events since " + l.Since.Format(time.DateOnly)
+		switch l.State {
+		case detect.Reading:
+			text = "is about to be told what the stored events say"
+		case detect.Learns:
+			text = "raises nothing until " + l.Until.Format(time.RFC3339) + ": " + l.Why
+		}
+		fmt.Fprintf(w, "%-12s %s %s\n", l.State, id, text)
+	}
+	fmt.Fprintln(w)
 }
 
 // printInstances shows the instances of detect, if there are several.

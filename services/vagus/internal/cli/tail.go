@@ -65,8 +65,8 @@ func (a *app) tailCommand() *cobra.Command {
 			if rec.Subject == subjects.Runs(subjects.RunsIncident) || rec.Subject == subjects.Runs(subjects.RunsDisposition) {
 				continue // these share the stream; `vagus incidents` and `vagus alerts disposition` show them
 			}
-			if rec.Subject == subjects.SignalsTick {
-				continue
+			if _, ok := subjects.ParseSignals(rec.Subject); !ok && stream == subjects.StreamSignals {
+				continue // ticks and seeds
 			}
 			if err := p.print(what, rec.Data); err != nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s %d: %v\n", stream, rec.Seq, err)
