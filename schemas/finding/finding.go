@@ -93,6 +93,13 @@ type Alert struct {
 	Muted     *Muted            `json:"muted,omitempty"`      // why nobody is told
 	EventUIDs []string          `json:"event_uids,omitempty"` // at most 100, the newest
 	Traceback string            `json:"traceback,omitempty"`
+	Before    *Before           `json:"-"` // of an amendment, for rules that correlate alerts; it does not travel
+}
+
+// Before is what was told of an alert before it was amended.
+type Before struct {
+	Time   time.Time
+	Fields map[string]string
 }
 
 // Entity is the subject of an alert: what a playbook acts upon.

@@ -120,6 +120,7 @@ type generation struct {
 	rules   []*rule.Rule
 	matcher *match.Matcher
 	feeds   *rule.Feeds
+	waits   []int64 // of the rules over rules, see correlate.Waits
 }
 
 type counters struct {
@@ -235,7 +236,7 @@ func (s *Service) Reload() error {
 
 // install compiles a set aside and swaps it in between blocks.
 func (s *Service) install(loaded *set) {
-	g := &generation{rules: loaded.rules, matcher: s.compile(loaded.rules), feeds: rule.NewFeeds(loaded.rules)}
+	g := &generation{rules: loaded.rules, matcher: s.compile(loaded.rules), feeds: rule.NewFeeds(loaded.rules), waits: correlate.Waits(loaded.rules)}
 	s.set = loaded
 	s.costs.awake()
 	s.matcher.Store(g)

@@ -154,14 +154,14 @@ func (o *delivery) matched(f *rule.Feed, row int) {
 // again says that the block has told of this value of a group before, within a
 // slot in which correlation counts it once. The key so far is the group's.
 func (o *delivery) again(f *rule.Feed, row int, at int64) bool {
-	if f.Rule.Correlate == nil || f.Rule.Correlate.Slot() == 0 {
+	if f.Slot == 0 {
 		return false
 	}
 	group := len(o.key)
 	for _, id := range f.Value {
 		o.key = match.AppendKey(o.key, &o.block, id, row)
 	}
-	o.key = binary.LittleEndian.AppendUint64(o.key, uint64(at/f.Rule.Correlate.Slot().Milliseconds()))
+	o.key = binary.LittleEndian.AppendUint64(o.key, uint64(at/f.Slot.Milliseconds()))
 	first, told := o.values[string(o.key)]
 	if !told || at < first {
 		o.values[string(o.key)] = at

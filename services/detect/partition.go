@@ -228,13 +228,14 @@ func (p *partition) chained(alerts []finding.Alert) (out []chained) {
 		a := &alerts[i]
 		feeds := all.OfAlert(a.Rule)
 		for k := range feeds {
-			sig := correlate.OfAlert(&feeds[k], a)
-			sig.Source = alertSource
-			w.Signal(&sig)
-			out = append(out, chained{a.UID, bus.Msg{
-				Subject: subjects.Signals(partitionOf(&sig)), Data: w.Take(),
-				ID: fmt.Sprintf("c:%s:%d:%s:%d", a.UID, a.Revision, sig.Rule, sig.Step),
-			}})
+			for _, sig := range correlate.OfAlert(&feeds[k], a) {
+				id := fmt.Sprintf("c:%s:%d:%s:%d", a.UID, a.Revision, sig.Rule, sig.Step)
+				if sig.Retracted {
+					id += ":retracted"
+				}
+				w.Signal(&sig)
+				out = append(out, chained{a.UID, bus.Msg{Subject: subjects.Signals(partitionOf(&sig)), Data: w.Take(), ID: id}})
+			}
 		}
 	}
 	return out

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/subjects"
+	"github.com/vagus-hub/vagus/services/detect/internal/correlate"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 )
@@ -78,9 +79,7 @@ type ticker struct {
 	changed bool                   // since the last tick, by events
 	idled   bool                   // since the last tick, by time alone
 	busy    int64                  // when a source has sent last, as clock.seen
-	rounds  [alertRounds][]passed  // ticks by the times they have been passed
-	awaited int64                  // the newest clock in rounds
-	alerts  int64                  // the clock of alertSource
+	rounds  correlate.Rounds       // how far alerts of alerts are
 	missing time.Time              // since when a block is
 }
 
@@ -132,10 +131,10 @@ func (t *ticker) restore(ctx context.Context) error {
 		}
 		t.last, t.told = rec.Seq, tick{Floor: last.Floor, At: last.At}
 		t.covered = max(t.covered, last.Floor)
+		t.rounds.Set(t.l.s.matcher.Load().waits)
 		now := time.Now().UnixMilli()
 		for _, s := range last.Sources {
-			if s.Source == alertSource {
-				t.alerts = max(t.alerts, s.Clock)
+			if t.rounds.Restore(s.Source, s.Clock) {
 				continue
 			}
 			t.merge(s.Source, s.Clock, now)
@@ -329,9 +328,10 @@ func (t *ticker) publish(ctx context.Context, now int64) error {
 	for _, name := range slices.Sorted(maps.Keys(t.sources)) {
 		out.Sources = append(out.Sources, t.sources[name].sourceTick)
 	}
-	chained := t.l.s.matcher.Load().feeds.Chained()
-	if chained && t.alerts > 0 {
-		out.Sources = append(out.Sources, sourceTick{Source: alertSource, Clock: t.alerts})
+	waits := t.l.s.matcher.Load().waits
+	t.rounds.Set(waits)
+	for _, x := range t.rounds.Clocks(now) {
+		out.Sources = append(out.Sources, sourceTick{Source: x.Source, Clock: x.Clock})
 	}
 	data, err := json.Marshal(out)
 	if err != nil {
@@ -348,8 +348,35 @@ func (t *ticker) publish(ctx context.Context, now int64) error {
 	}
 	t.last, t.told, t.changed, t.idled = ack.Seq, tick{Floor: out.Floor, At: now}, false, false
 	t.l.s.counters.ticks.Add(1)
-	if chained {
-		t.await(ack.Seq)
+	t.rounds.Tick(ack.Seq, now, t.least())
+	return nil
+}
+
+// least is the least clock of the sources that are waited for; 0 if there is none.
+func (t *ticker) least() (least int64) {
+	for _, c := range t.sources {
+		if !c.Idle && (least == 0 || c.Clock < least) {
+			least = c.Clock
+		}
+	}
+	return least
+}
+
+// pass finds out how far all partitions are.
+func (t *ticker) pass(ctx context.Context) error {
+	if !t.rounds.Waiting() {
+		return nil
+	}
+	floors, err := t.l.s.opts.Bus.Floors(ctx, subjects.StreamSignals)
+	if err != nil {
+		return err
+	}
+	least := ^uint64(0)
+	for number := range subjects.SignalPartitions {
+		least = min(least, floors[checkpointName(number)])
+	}
+	if t.rounds.Passed(least) {
+		t.idled = true
 	}
 	return nil
 }

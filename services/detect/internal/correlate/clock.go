@@ -55,7 +55,9 @@ func (c *Correlator) feed(s *ruleState, x *source) {
 func (c *Correlator) watermark(s *ruleState) int64 {
 	least := int64(forever)
 	for _, x := range s.fed {
-		if !x.idle && c.received-x.moved <= idleAfter {
+		// The alerts of other rules are always waited for: that they stand still
+		// means that some partition does.
+		if isAlertSource(x.name) || !x.idle && c.received-x.moved <= idleAfter {
 			least = min(least, x.clock)
 		}
 	}

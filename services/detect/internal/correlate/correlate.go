@@ -45,6 +45,8 @@ type ruleState struct {
 	rule    *rule.Rule
 	number  uint32
 	key     string // StateKey
+	level   int    // of rules over rules: 0 takes events alone
+	feeds   bool   // other rules correlate its alerts
 	seed    uint64
 	oldest  uint32 // groups in order of touch
 	newest  uint32
@@ -118,9 +120,7 @@ func (c *Correlator) SetRules(rules []*rule.Rule) {
 		c.states[s.number] = nil
 	}
 	c.rules = next
-	for _, s := range next {
-		s.late = lateness(s.rule, next, 0)
-	}
+	c.linkRules()
 	for _, name := range slices.Sorted(maps.Keys(c.sources)) {
 		for _, s := range next {
 			if s.awaits(name) {
@@ -128,22 +128,6 @@ func (c *Correlator) SetRules(rules []*rule.Rule) {
 			}
 		}
 	}
-}
-
-// lateness is how late a rule lets its events be, in ms. Alerts of other rules
-// come as late as those rules allow, and their windows last.
-func lateness(r *rule.Rule, all map[string]*ruleState, depth int) int64 {
-	if r.Correlate == nil {
-		return defaultLate
-	}
-	own, more := r.Correlate.Lateness.Milliseconds(), int64(0)
-	for _, step := range r.Correlate.Steps {
-		if s := all[step.ID]; s != nil && depth < maxDepth && (s.c != nil || r.Correlate.Type == rule.Chain) {
-			// The last state of an alert is told when its events can change no more.
-			more = max(more, s.span+s.suppress+4*lateness(s.rule, all, depth+1))
-		}
-	}
-	return own + more
 }
 
 func (c *Correlator) newState(r *rule.Rule) *ruleState {
@@ -161,6 +145,9 @@ func (c *Correlator) newState(r *rule.Rule) *ruleState {
 // that matches: an absence must not be seen before who could fill it has come
 // as far.
 func (s *ruleState) awaits(source string) bool {
+	if isAlertSource(source) {
+		return s.level > 0 && source == alertSource(s.level)
+	}
 	if s.kind != absent {
 		return false
 	}
@@ -197,11 +184,13 @@ func (c *Correlator) Add(sig *finding.Signal, emit func(finding.Alert)) {
 		c.remember(s, sig)
 	}
 	c.expire(s, 2, emit)
-	id := c.group(s, sig.GroupKey, e.time, emit)
-	if id == 0 {
+	if sig.Family == ofAlerts {
+		c.takeAlert(s, e, sig, emit)
 		return
 	}
-	c.take(s, id, e, sig, emit)
+	if id := c.group(s, sig.GroupKey, e.time, emit); id != 0 {
+		c.take(s, id, e, sig, false, emit)
+	}
 }
 
 // seen is what a signal is to its rule; false if it lacks what it must have.
@@ -258,21 +247,13 @@ func (c *Correlator) group(s *ruleState, key string, time int64, emit func(findi
 	return 0
 }
 
-// take puts an event into its group and finds out what that changes.
-func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, emit func(finding.Alert)) {
+// take puts an event into its group and finds out what that changes. With again
+// the automaton has to walk again whatever the place, as another event was taken
+// out.
+func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, again bool, emit func(finding.Alert)) {
 	g := c.groups.at(id)
 	g.last = max(g.last, min(e.time, c.received))
 	g.touched = c.received
-	if sig.Family == ofAlerts && c.replace(s, g, &e, sig.Retracted) {
-		c.rerun(s, g)
-		if sig.Retracted {
-			c.settle(s, g, sig, emit)
-			c.schedule(s, id, never)
-			return
-		}
-	} else if sig.Retracted {
-		return
-	}
 	if g.len == g.cap && g.cap >= 4 {
 		c.fold(s, g, emit)
 		c.cut(s, g, emit)
@@ -283,12 +264,12 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 		c.stats.Duplicates++
 		return
 	}
-	again, later := s.repeated(ev, i, &e)
-	if again {
+	repeats, later := s.repeated(ev, i, &e)
+	if repeats {
 		c.stats.Duplicates++
 		return
 	}
-	gone := later >= 0 && c.takeOut(g, later)
+	again = later >= 0 && c.takeOut(g, later) || again
 	c.groups.insert(g, i, e)
 	ev = c.groups.events(g)
 	if g.heavy == 0 {
@@ -302,7 +283,7 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 		if s.named {
 			h.names[e.uid] = s.entityOf(sig)
 		}
-		if gone {
+		if again {
 			c.rerun(s, g)
 		} else {
 			c.move(s, g, h, ev, i)
@@ -392,24 +373,6 @@ func (c *Correlator) rerun(s *ruleState, g *group) {
 		w.step(i)
 	}
 	w.elapse(h.judged)
-}
-
-// replace takes an alert out that a chain took before and that is now another,
-// and reports whether it was there.
-func (c *Correlator) replace(s *ruleState, g *group, e *seen, retracted bool) bool {
-	ev := c.groups.events(g)
-	for i := range ev {
-		if ev[i].uid != e.uid || s.byStep() && ev[i].aux != e.aux {
-			continue
-		}
-		if ev[i].time == e.time && !retracted || g.heavy != 0 && i < c.heavies[g.heavy].done {
-			return false
-		}
-		copy(ev[i:], ev[i+1:])
-		g.len--
-		return true
-	}
-	return false
 }
 
 func (c *Correlator) makeHeavy(s *ruleState, g *group) {

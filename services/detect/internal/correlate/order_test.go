@@ -138,6 +138,10 @@ type final struct {
 	Value               float64
 }
 
+func finalOf(a *finding.Alert) final {
+	return final{a.Rule, a.Group[0].Value, a.Entity.Value, a.Count, a.Time.UnixMilli(), a.FirstSeen.UnixMilli(), a.LastSeen.UnixMilli(), a.Value}
+}
+
 // run plays arrivals, loading a checkpoint now and then, and returns what
 // stands in the end and how many were retracted.
 func run(t *testing.T, rules []*rule.Rule, list []arrival, r *rand.Rand) (map[string]final, int) {
@@ -159,7 +163,7 @@ func run(t *testing.T, rules []*rule.Rule, list []arrival, r *rand.Rand) (map[st
 			retracted++
 			return
 		}
-		out[a.UID] = final{a.Rule, a.Group[0].Value, a.Entity.Value, a.Count, a.Time.UnixMilli(), a.FirstSeen.UnixMilli(), a.LastSeen.UnixMilli(), a.Value}
+		out[a.UID] = finalOf(&a)
 	}
 	for i := range list {
 		if list[i].tick != nil {

@@ -19,6 +19,7 @@ func (c *Correlator) Load(data []byte) error {
 		for id, s := range old {
 			c.rules[id] = c.newState(s.rule)
 		}
+		c.linkRules()
 	}
 	fresh()
 	r := &decoder{buf: data}

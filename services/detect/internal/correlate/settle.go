@@ -61,7 +61,8 @@ func (c *Correlator) settle(s *ruleState, g *group, sig *finding.Signal, emit fu
 			c.stats.Alerts++
 		} else if k.retracted {
 			c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
-		} else if f.count >= 2*k.count {
+		} else if f.count >= 2*k.count || s.feeds && f.at != k.at {
+			// Who correlates the alert must know when it fired.
 			c.publish(s, k, f, finding.Amended, sig, emit)
 		}
 		if sig != nil && f == h.tail.open {
@@ -107,6 +108,10 @@ func (c *Correlator) knownOf(s *ruleState, g *group, h *heavy, f *fire) *known {
 // publish emits an alert in its present state.
 func (c *Correlator) publish(s *ruleState, k *known, f *fire, status finding.Status, sig *finding.Signal, emit func(finding.Alert)) {
 	a := &k.alert
+	var before *finding.Before
+	if s.feeds && status == finding.Amended {
+		before = &finding.Before{Time: a.Time, Fields: a.Fields}
+	}
 	k.retracted, k.at, k.count = false, f.at, f.count
 	a.Status, a.Revision = status, a.Revision+1
 	a.Count, a.Value = f.count, f.value
@@ -116,7 +121,7 @@ func (c *Correlator) publish(s *ruleState, k *known, f *fire, status finding.Sta
 	}
 	s.show(k, f, sig, c.received)
 	out := *a
-	out.Sources = slices.Clone(a.Sources)
+	out.Sources, out.Before = slices.Clone(a.Sources), before
 	for _, u := range f.uids[max(0, len(f.uids)-maxShown):] {
 		out.EventUIDs = append(out.EventUIDs, u.uid.String())
 	}
@@ -127,7 +132,7 @@ func (c *Correlator) publish(s *ruleState, k *known, f *fire, status finding.Sta
 func (k *known) differs(f *fire) bool {
 	a := &k.alert
 	return a.Count != f.count || a.Value != f.value || a.Time.UnixMilli() != f.at || a.FirstSeen.UnixMilli() != f.first || a.LastSeen.UnixMilli() != f.last ||
-		a.Until.UnixMilli() != f.until
+		a.Until.UnixMilli() != f.until || f.entity != "" && a.Entity.Value != f.entity
 }
 
 // conclude publishes the last state of an alert if it was not told yet.

@@ -38,26 +38,61 @@ func (c *Correlator) Ticks(list []Tick, emit func(finding.Alert)) {
 	}
 }
 
-// AdvanceTo takes every source that is known to have come to a time, in ms
-// since 1970. It is for those who know that nothing is missing, such as a
-// backtest.
-func (c *Correlator) AdvanceTo(ms int64, emit func(finding.Alert)) {
+// advanceTo takes every source that is known to have come to a time, in ms since
+// 1970, but those of alerts. It is for those who know that nothing is missing,
+// such as a backtest.
+func (c *Correlator) advanceTo(ms int64, emit func(finding.Alert)) {
 	c.received = max(c.received, ms)
 	for _, x := range c.sources {
-		x.clock, x.moved = max(x.clock, ms), c.received
+		if !isAlertSource(x.name) {
+			x.clock, x.moved = max(x.clock, ms), c.received
+		}
 	}
 	for _, s := range c.ordered() {
 		c.advance(s, c.watermark(s), emit)
 	}
 }
 
+// least is the least clock of the sources that are waited for, but for alerts.
+func (c *Correlator) least() int64 {
+	out := int64(forever)
+	for _, x := range c.sources {
+		if !isAlertSource(x.name) && !x.idle {
+			out = min(out, x.clock)
+		}
+	}
+	if out == forever {
+		return never
+	}
+	return out
+}
+
+// levels is the number of levels of rules over rules, with that of events.
+func (c *Correlator) levels() int {
+	n := 0
+	for _, s := range c.rules {
+		n = max(n, s.level+1)
+	}
+	return n
+}
+
 // Flush takes all events to have come and time to go on without any: windows
 // end, what is absent stays absent, and every alert reaches its last state.
 // Nothing may be added afterwards.
 func (c *Correlator) Flush(emit func(finding.Alert)) {
-	c.received = forever
+	for level := range c.levels() {
+		c.flush(level, emit)
+	}
+}
+
+// flush does so for the rules of a level. The alerts that they raise may be
+// added before the next one.
+func (c *Correlator) flush(level int, emit func(finding.Alert)) {
+	c.received = forever + int64(level)*8*maxLate
 	for _, s := range c.ordered() {
-		c.advance(s, forever/2, emit)
+		if s.level == level {
+			c.advance(s, forever/2, emit)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package rule
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
@@ -16,6 +17,8 @@ type Feed struct {
 	Group []lang.Field
 	Value []lang.Field
 	Shown []event.ColumnID
+	// Slot is the time within which a value counts once; 0: each time.
+	Slot time.Duration
 }
 
 // Feeds are the feeds of a set of rules. They are never changed once made.
@@ -48,16 +51,23 @@ func NewFeeds(rules []*Rule) *Feeds {
 		if r.Correlate == nil {
 			continue
 		}
+		// Who names a correlation means its alerts: no event matches it by itself.
+		ofAlerts := func(s Step) bool { return s.Rule == nil && (r.Correlate.Type == Chain || correlation[s.ID]) }
+		// An alert that repeats may be taken back, and what it repeats then counts.
+		each := slices.ContainsFunc(r.Correlate.Steps, ofAlerts)
 		for i, s := range r.Correlate.Steps {
 			into, id := f.events, s.ID
 			if s.Rule != nil {
 				id = s.Rule.ID
 			}
-			// Who names a correlation means its alerts: no event matches it by itself.
-			if r.Correlate.Type == Chain || correlation[id] {
+			if ofAlerts(s) {
 				into = f.alerts
 			}
-			into[id] = append(into[id], newFeed(r, i))
+			feed := newFeed(r, i)
+			if each {
+				feed.Slot = 0
+			}
+			into[id] = append(into[id], feed)
 		}
 	}
 	return f
@@ -70,7 +80,7 @@ func newFeed(r *Rule, step int) Feed {
 		f.Group = append(f.Group, keys[i].Field(step))
 	}
 	if r.Correlate != nil {
-		f.Value = r.Correlate.Field
+		f.Value, f.Slot = r.Correlate.Field, r.Correlate.Slot()
 	}
 	return f
 }
@@ -83,9 +93,6 @@ func (f *Feeds) Of(r *Rule) []Feed { return f.events[r.ID] }
 
 // OfAlert lists what an alert of the rule with the id feeds.
 func (f *Feeds) OfAlert(id string) []Feed { return f.alerts[id] }
-
-// Chained says whether any rule correlates alerts of others.
-func (f *Feeds) Chained() bool { return len(f.alerts) > 0 }
 
 // Bound is how many signals of one group in one block of events tell all: of
 // further matches only the number and the time of the last is needed. 0: each
