@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,8 @@ func (a *author) importCommand() *cobra.Command {
 	s := &cobra.Command{
 		Use: "sigma PATH…", Short: "Import Sigma rules, correlations and filters", Args: cobra.MinimumNArgs(1), SilenceUsage: true,
 		Long: "Reads Sigma files (folders are searched for .yml and .yaml) as one set, tells what loads and what does not and why,\n" +
-			"and writes each rule as a native one to DIR/sigma/<id>.yml. Sigma files also load as they are from any folder of\n" +
+			"and writes each rule as a native one to DIR/sigma/<id>.yml, with a test that fires and one that nearly does, both made\n" +
+			"from its condition and run. Sigma files also load as they are from any folder of\n" +
 			"rules; importing is for those who want to change them.\n\n" +
 			"Placeholders (modifier expand) take their values from YAML files with vars, as pipelines of pySigma have them,\n" +
 			"among the files, or from --placeholder; a value may have wildcards. A rule whose placeholder has no values is\n" +
@@ -50,7 +52,7 @@ func (a *author) importCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.importSigma(c.OutOrStdout(), c.ErrOrStderr(), files, values, out, all)
+		return a.importSigma(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), files, values, out, all)
 	}
 	c.AddCommand(s, a.importATR(), a.importWazuh())
 	return c
@@ -118,6 +120,7 @@ type imported struct {
 	Reports   []sigma.Report `json:"reports"`
 	Warnings  []rule.Problem `json:"warnings"`
 	Written   int            `json:"written"`
+	Tests     *derivedTests  `json:"tests,omitempty"`
 }
 
 type reason struct {
@@ -126,9 +129,9 @@ type reason struct {
 	Example string `json:"example"` // a file
 }
 
-func (a *author) importSigma(w, progress io.Writer, files []rule.File, values sigma.Placeholders, out string, all bool) error {
-	bar := newCounter(progress, "reading rules", len(files))
-	res := sigma.LoadWith(files, values, bar.add)
+func (a *author) importSigma(ctx context.Context, w, progress io.Writer, read []rule.File, values sigma.Placeholders, out string, all bool) error {
+	bar := newCounter(progress, "reading rules", len(read))
+	res := sigma.LoadWith(read, values, bar.add)
 	bar.clear()
 	sum := imported{Reports: res.Reports, Documents: len(res.Reports), Reasons: reasons(res.Reports)}
 	for _, r := range res.Reports {
@@ -141,13 +144,16 @@ func (a *author) importSigma(w, progress io.Writer, files []rule.File, values si
 			sum.Warnings = append(sum.Warnings, p)
 		}
 	}
+	var files *natives
 	if out != "" {
+		files = newNatives(ctx, out, res.Rules, progress, len(res.Rules))
 		for _, r := range res.Rules {
-			if err := writeNative(out, r); err != nil {
+			if err := files.write(r, nil); err != nil {
 				return err
 			}
-			sum.Written++
 		}
+		files.bar.clear()
+		sum.Written, sum.Tests = files.written, &files.tests
 	}
 	if a.json {
 		return a.print(w, sum)
@@ -167,8 +173,8 @@ func (a *author) importSigma(w, progress io.Writer, files []rule.File, values si
 		}
 	}
 	fmt.Fprintf(w, "%d of %d documents load, %d do not; %d warnings\n", sum.Loaded, sum.Documents, sum.Documents-sum.Loaded, len(sum.Warnings))
-	if out != "" {
-		fmt.Fprintf(w, "%d rules written to %s\n", sum.Written, filepath.Join(out, "sigma"))
+	if files != nil {
+		files.report(w, "sigma")
 	}
 	return nil
 }
@@ -189,16 +195,4 @@ func reasons(reports []sigma.Report) []reason {
 	}
 	slices.SortStableFunc(out, func(a, b reason) int { return b.Count - a.Count })
 	return out
-}
-
-func writeNative(dir string, r *rule.Rule) error {
-	domain, slug, _ := strings.Cut(r.ID, ".")
-	path := filepath.Join(dir, domain, slug+".yml")
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("write rule: %w", err)
-	}
-	if err := os.WriteFile(path, rule.Marshal(r), 0o644); err != nil {
-		return fmt.Errorf("write rule: %w", err)
-	}
-	return nil
 }

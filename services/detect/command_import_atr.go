@@ -1,10 +1,10 @@
 package detect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -34,7 +34,7 @@ func (a *author) importATR() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.runImportATR(c.OutOrStdout(), c.ErrOrStderr(), files, out, all)
+		return a.runImportATR(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), files, out, all)
 	}
 	return c
 }
@@ -47,6 +47,8 @@ type importedATR struct {
 	Cases   atr.Outcome `json:"cases"`
 	Rules   []atrRule   `json:"rules"`
 	Written int         `json:"written"`
+	// Tests are those of the rules that were written.
+	Tests *derivedTests `json:"tests,omitempty"`
 }
 
 type atrRule struct {
@@ -60,9 +62,10 @@ type atrRule struct {
 	Cases    atr.Outcome    `json:"cases"`
 }
 
-func (a *author) runImportATR(w, progress io.Writer, files []rule.File, out string, all bool) error {
+func (a *author) runImportATR(ctx context.Context, w, progress io.Writer, files []rule.File, out string, all bool) error {
 	sum := importedATR{Rules: []atrRule{}}
 	bar := newCounter(progress, "reading rules", len(files))
+	native := newNatives(ctx, out, nil, io.Discard, 0)
 	for _, f := range files {
 		bar.add(1)
 		if !atr.Recognize(f.Data) {
@@ -88,10 +91,10 @@ func (a *author) runImportATR(w, progress io.Writer, files []rule.File, out stri
 			}
 			sum.Cases.Add(r.Cases)
 			if out != "" {
-				if err := writeNative(out, c.Rule); err != nil {
+				if err := native.write(c.Rule, nil); err != nil {
 					return err
 				}
-				sum.Written++
+				sum.Written, sum.Tests = native.written, &native.tests
 			}
 		}
 		sum.Rules = append(sum.Rules, r)
@@ -100,10 +103,16 @@ func (a *author) runImportATR(w, progress io.Writer, files []rule.File, out stri
 	if a.json {
 		return a.print(w, sum)
 	}
-	return sum.write(w, out, all)
+	if err := sum.write(w, all); err != nil {
+		return err
+	}
+	if out != "" {
+		native.report(w, "atr")
+	}
+	return nil
 }
 
-func (s *importedATR) write(w io.Writer, out string, all bool) error {
+func (s *importedATR) write(w io.Writer, all bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range s.Rules {
 		if !r.Loaded {
@@ -129,9 +138,6 @@ func (s *importedATR) write(w io.Writer, out string, all bool) error {
 	fmt.Fprintf(w, "%d of %d rules load (%.1f %%), %d of them without a condition that RE2 cannot express\n", s.Loaded, s.Files, share(s.Loaded, s.Files), s.Partly)
 	fmt.Fprintf(w, "their own test cases: %d of %d positives fire (%.1f %%), %d of %d negatives stay silent (%.1f %%)\n", s.Cases.Fired, s.Cases.Positives,
 		share(s.Cases.Fired, s.Cases.Positives), s.Cases.Silent, s.Cases.Negatives, share(s.Cases.Silent, s.Cases.Negatives))
-	if out != "" {
-		fmt.Fprintf(w, "%d rules written to %s\n", s.Written, filepath.Join(out, "atr"))
-	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/ruletest"
 	"github.com/vagus-hub/vagus/services/detect/internal/wazuh"
 )
 
@@ -108,5 +109,53 @@ func TestImportWazuh(t *testing.T) {
 	c := wazuh.Converted{Reason: "refines rule 1, which refines rule 2, which is not so"}
 	if c.Cause() != "in a chain: is not so" {
 		t.Error(c.Cause())
+	}
+}
+
+const whoami = `title: Who am I
+id: 5f0c1c9e-0000-4000-8000-000000000001
+status: test
+level: high
+logsource: {category: process_creation, product: windows}
+detection:
+  s: {Image|endswith: '\whoami.exe', Computer|expand: '%Workstations%'}
+  f: {ParentImage|endswith: '\agent.exe'}
+  condition: s and not f
+`
+
+func TestImportSigma(t *testing.T) {
+	dir := rulesDir(t, map[string]string{"a.yml": whoami, "never.yml": strings.NewReplacer("0001", "0002", "condition: s", "c: {Image: a, CommandLine|re: '^$'}\n  condition: c and s").Replace(whoami)})
+	out, err := importRules(t, "sigma", dir, "--check")
+	if want := "2  unsupported: placeholder %Workstations% has no values"; err != nil || !strings.Contains(out, want) {
+		t.Errorf("lacks %q: %s, %v", want, out, err)
+	}
+	values := filepath.Join(t.TempDir(), "values.txt")
+	if err := os.WriteFile(values, []byte("ws-*\n\ndesk-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	into := t.TempDir()
+	out, err = importRules(t, "sigma", dir, "--out", into, "--placeholder", "%Workstations%=@"+values)
+	for _, want := range []string{"2 of 2 documents load", "2 rules written to", "1 have a test that fires and one that nearly does, 0 only the first, 1 none"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("lacks %q: %s, %v", want, out, err)
+		}
+	}
+	rules, problems, err := rule.LoadFS(os.DirFS(into), ".", "")
+	if err != nil || rule.Failed(problems) || len(rules) != 2 {
+		t.Fatal(problems, err)
+	}
+	for _, res := range ruletest.Run(rules[0], ruletest.Options{}) {
+		if !res.OK {
+			t.Error(res)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(into, "sigma", "5f0c1c9e-0000-4000-8000-000000000002.yml"))
+	if err != nil || len(rules[0].Tests) != 2 || !strings.Contains(string(text), "# A test is missing: no event was found") {
+		t.Errorf("%d tests, %v\n%s", len(rules[0].Tests), err, text)
+	}
+	for _, args := range [][]string{{"sigma", dir, "--check", "--placeholder", "x"}, {"sigma", dir, "--check", "--placeholder", "x="}, {"sigma", dir, "--check", "--placeholder", "x=@/nonexistent"}} {
+		if out, err := importRules(t, args...); err == nil {
+			t.Errorf("%v is taken: %s", args, out)
+		}
 	}
 }

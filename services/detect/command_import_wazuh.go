@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/detect/internal/wazuh"
 )
 
@@ -46,7 +48,7 @@ func (a *author) importWazuh() *cobra.Command {
 		}
 		list, problems := wazuh.Convert(files)
 		list = slices.DeleteFunc(list, func(c wazuh.Converted) bool { return c.ID < from || c.ID > to })
-		return a.reportWazuh(c.OutOrStdout(), list, problems, out, all)
+		return a.reportWazuh(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), list, problems, out, all)
 	}
 	return c
 }
@@ -97,9 +99,11 @@ type importedWazuh struct {
 	Problems []string          `json:"problems"`
 	Reports  []wazuh.Converted `json:"reports"`
 	Written  int               `json:"written"`
+	// Tests are those of the rules that were written.
+	Tests *derivedTests `json:"tests,omitempty"`
 }
 
-func (a *author) reportWazuh(w io.Writer, list []wazuh.Converted, problems []error, out string, all bool) error {
+func (a *author) reportWazuh(ctx context.Context, w, progress io.Writer, list []wazuh.Converted, problems []error, out string, all bool) error {
 	sum := importedWazuh{Rules: len(list), Reports: list, Problems: []string{}}
 	for _, p := range problems {
 		sum.Problems = append(sum.Problems, p.Error())
@@ -109,6 +113,7 @@ func (a *author) reportWazuh(w io.Writer, list []wazuh.Converted, problems []err
 		count         int
 	}
 	var reasons []*reason
+	native := newNatives(ctx, out, nil, progress, len(list))
 	for i := range list {
 		c := &list[i]
 		switch {
@@ -120,10 +125,14 @@ func (a *author) reportWazuh(w io.Writer, list []wazuh.Converted, problems []err
 				sum.Guessed++
 			}
 			if out != "" {
-				if err := writeText(filepath.Join(out, "wazuh", strconv.Itoa(c.ID)+".yml"), []byte(c.Text)); err != nil {
+				r, _ := rule.Load("wazuh/"+strconv.Itoa(c.ID)+".yml", []byte(c.Text))
+				if r == nil {
+					return fmt.Errorf("import wazuh: rule %d does not load as it is written", c.ID)
+				}
+				if err := native.write(r, []byte(c.Text)); err != nil {
 					return err
 				}
-				sum.Written++
+				sum.Written, sum.Tests = native.written, &native.tests
 			}
 		default:
 			text := c.Cause()
@@ -135,6 +144,7 @@ func (a *author) reportWazuh(w io.Writer, list []wazuh.Converted, problems []err
 			reasons[i].count++
 		}
 	}
+	native.bar.clear()
 	if a.json {
 		return a.print(w, sum)
 	}
@@ -156,18 +166,7 @@ func (a *author) reportWazuh(w io.Writer, list []wazuh.Converted, problems []err
 	fmt.Fprintf(w, "%d of %d rules that alert are converted (%.1f %%); %d more only group others\n", sum.Loaded, alerting, share(sum.Loaded, alerting), sum.Base)
 	fmt.Fprintf(w, "%d of them read a field or a decoder that no column or source of the hub stands for: look at these before you rely on them (--json lists them as guessed)\n", sum.Guessed)
 	if out != "" {
-		fmt.Fprintf(w, "%d rules written to %s\n", sum.Written, filepath.Join(out, "wazuh"))
-	}
-	return nil
-}
-
-func writeText(name string, data []byte) error {
-	err := os.MkdirAll(filepath.Dir(name), 0o755)
-	if err == nil {
-		err = os.WriteFile(name, data, 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("write rule: %w", err)
+		native.report(w, "wazuh")
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Marshal writes a rule as a file that Load reads back: the same rule but for
-// its version.
+// its version and tests (see MarshalTests).
 func Marshal(r *Rule) []byte {
 	w := &writer{}
 	w.text("id", r.ID)

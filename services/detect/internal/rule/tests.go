@@ -1,7 +1,6 @@
 package rule
 
 import (
-	"math/bits"
 	"net/netip"
 
 	"github.com/goccy/go-yaml/ast"
@@ -34,10 +33,7 @@ func (r *reader) testEvent(f field, rule *Rule) TestEvent {
 	order, m := r.pairs(f.value, "event")
 	rule = r.testStep(m["step"], rule)
 	recorded := m["raw"].value != nil || m["samples"].value != nil
-	e := TestEvent{Repeat: 1, Family: event.Family(bits.TrailingZeros16(uint16(rule.Source.Families)))}
-	if len(rule.Source.Classes) == 1 && rule.Source.Families.Has(classFamily(rule.Source.Classes[0])) {
-		e.Family = classFamily(rule.Source.Classes[0])
-	}
+	e := TestEvent{Repeat: 1, Family: usualFamily(rule)}
 	e.Line, e.Column = position(f.value)
 	class := uint32(0)
 	if len(rule.Source.Classes) > 0 {

@@ -12,6 +12,7 @@ type generator struct {
 	p      *problems
 	o      *origin
 	vars   Placeholders
+	facts  facts
 	used   map[string]bool // placeholders
 	shown  []string        // columns compared, in order of appearance
 	failed bool
@@ -40,6 +41,11 @@ func (g *generator) tree(t *tree, within treeOp) string {
 		return s
 	case opNot:
 		return "not (" + g.tree(t.kids[0], opAtom) + ")"
+	}
+	if t.op == opAnd {
+		around := g.facts
+		g.facts = g.with(t)
+		defer func() { g.facts = around }()
 	}
 	parts := make([]string, len(t.kids))
 	for i, k := range t.kids {

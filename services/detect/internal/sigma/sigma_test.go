@@ -145,6 +145,34 @@ func TestSemantics(t *testing.T) {
 	}
 }
 
+// TestFacts: what a rule fixes decides where its other fields can be.
+func TestFacts(t *testing.T) {
+	const cleared = "title: T\nlogsource: {product: windows, service: system}\ndetection:\n"
+	for name, tc := range map[string]struct{ detection, want string }{
+		"the log that was cleared": {"  s: {EventID: 104}\n  f: {Channel: [System, Security]}\n  condition: s and not f\n",
+			`ieq(metadata.log_name, "System") and ieq(metadata.event_code, "104") and not (ieq(unmapped.LogFileCleared.Channel, "System", "Security") or ieq(unmapped.Event.UserData.LogFileCleared.Channel, "System", "Security") or ieq(unmapped.winlog.user_data.Channel, "System", "Security"))`},
+		"another event": {"  s: {EventID: [7045, 7036], Channel: System}\n  condition: s\n",
+			`ieq(metadata.log_name, "System") and ieq(metadata.event_code, "7045", "7036") and (ieq(unmapped.LogFileCleared.Channel, "System") or ieq(unmapped.Event.UserData.LogFileCleared.Channel, "System") or ieq(unmapped.winlog.user_data.Channel, "System") or ieq(metadata.log_name, "System"))`},
+		"any event": {"  s: {Channel: System}\n  condition: s\n",
+			`ieq(metadata.log_name, "System") and (ieq(unmapped.LogFileCleared.Channel, "System") or ieq(unmapped.Event.UserData.LogFileCleared.Channel, "System") or ieq(unmapped.winlog.user_data.Channel, "System") or (metadata.event_code != "104" and ieq(metadata.log_name, "System")))`},
+		"only a branch": {"  s: {EventID: 104}\n  t: {Channel: System}\n  condition: s or t\n",
+			`ieq(metadata.log_name, "System") and (ieq(metadata.event_code, "104") or ieq(unmapped.LogFileCleared.Channel, "System") or ieq(unmapped.Event.UserData.LogFileCleared.Channel, "System") or ieq(unmapped.winlog.user_data.Channel, "System") or (metadata.event_code != "104" and ieq(metadata.log_name, "System")))`},
+		"fixed elsewhere": {"  s: {EventID: '10*'}\n  t: {Channel: System}\n  condition: s and t\n",
+			`ieq(metadata.log_name, "System") and istartsWith(metadata.event_code, "10") and (ieq(unmapped.LogFileCleared.Channel, "System") or ieq(unmapped.Event.UserData.LogFileCleared.Channel, "System") or ieq(unmapped.winlog.user_data.Channel, "System") or (metadata.event_code != "104" and ieq(metadata.log_name, "System")))`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, one(t, cleared+tc.detection).When.Source); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	azure := one(t, "title: T\nlogsource: {product: azure, service: auditlogs}\ndetection: {s: {operationName: Update user, ActivityType: Assign, properties.message: Update User}, condition: s}\n")
+	want := `ieq(metadata.event_code, "Update user") and ieq(unmapped.properties.operationType, "Assign") and (ieq(metadata.event_code, "Update User") or ieq(unmapped.properties.message, "Update User") or ieq(unmapped.properties.activityDisplayName, "Update User"))`
+	if diff := cmp.Diff(want, azure.When.Source); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestRouting(t *testing.T) {
 	r := one(t, process("s: {CommandLine: a}\ncondition: s"))
 	for name, f := range map[string]fields{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	tables "github.com/vagus-hub/vagus/schemas/sigma"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 )
 
 // origin is where the events of a logsource are and what its fields are called
@@ -55,6 +56,7 @@ type place struct {
 	Suffix  string            `yaml:"suffix"`  // what stands behind it there
 	Account []string          `yaml:"account"` // columns of DOMAIN and name; Path is empty
 	Const   *string           `yaml:"const"`   // the field always has this value
+	when    *lang.Node        // When, compiled
 }
 
 // UnmarshalYAML reads a path, a place, or a list of these.
@@ -186,6 +188,18 @@ func (o *origin) resolve(groups map[string]map[string]target) error {
 	}
 	if o.families == 0 {
 		o.families = 1<<len(event.FamilyNames) - 1
+	}
+	for name, places := range o.Fields {
+		for i := range places {
+			if places[i].When == "" || places[i].when != nil {
+				continue
+			}
+			e, err := lang.Part(places[i].When, o.families)
+			if err != nil {
+				return fmt.Errorf("field %s: when: %w", name, err)
+			}
+			places[i].when = e.Root
+		}
 	}
 	return nil
 }
