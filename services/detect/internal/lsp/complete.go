@@ -29,7 +29,11 @@ func (s *Server) complete(d *document, p position) completionList {
 	c := &completer{s: s, d: d, line: p.Line, byteAt: offset(l, p.Character)}
 	c.at = locate(d, p.Line, c.byteAt)
 	c.prefix, c.from = c.at.prefix, c.at.from
-	c.run()
+	if d.isSigma() {
+		c.sigma()
+	} else {
+		c.run()
+	}
 	list := completionList{Items: c.items}
 	if list.Items == nil {
 		list.Items = []completionItem{}

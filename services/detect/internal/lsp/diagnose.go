@@ -2,11 +2,12 @@ package lsp
 
 import (
 	"regexp"
-	"strings"
 	"time"
 
+	"github.com/vagus-hub/vagus/services/detect/internal/atr"
 	"github.com/vagus-hub/vagus/services/detect/internal/author/lint"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/sigma"
 )
 
 var topKey = regexp.MustCompile(`(?m)^(id|when|correlate|alert|level|lane):`)
@@ -14,21 +15,33 @@ var topKey = regexp.MustCompile(`(?m)^(id|when|correlate|alert|level|lane):`)
 // isRule reports whether a file looks like a rule: YAML of other kinds is left
 // alone.
 func (d *document) isRule() bool {
-	return len(topKey.FindAllString(d.text, 2)) > 1 && !strings.Contains(d.text, "\ndetection:")
+	return len(topKey.FindAllString(d.text, 2)) > 1 && !d.isSigma()
+}
+
+// isSigma reports whether a file looks like one of Sigma's.
+func (d *document) isSigma() bool {
+	return sigma.Recognize([]byte(d.text)) && !atr.Recognize([]byte(d.text))
 }
 
 // diagnose loads and checks the text of a document.
 func (s *Server) diagnose(d *document) []diagnostic {
 	out := []diagnostic{}
-	if !d.isRule() {
+	var rules []*rule.Rule
+	var problems []rule.Problem
+	switch {
+	case d.isSigma():
+		res := s.sigma.Check(rule.File{Name: s.fileName(d), Data: []byte(d.text)})
+		rules, problems = res.Rules, res.Problems
+	case d.isRule():
+		r, ps := rule.Load(d.name, []byte(d.text))
+		if problems = ps; r != nil {
+			rules = []*rule.Rule{r}
+			problems = append(problems, rule.Link(rules, s.known()...)...)
+		}
+	default:
 		return out
 	}
-	r, problems := rule.Load(d.name, []byte(d.text))
-	if r != nil {
-		known := s.known()
-		problems = append(problems, rule.Link([]*rule.Rule{r}, known...)...)
-		problems = append(problems, lint.Check([]*rule.Rule{r}, lint.Options{Feeds: s.feeds(), Now: time.Now(), Source: func(string) []byte { return []byte(d.text) }})...)
-	}
+	problems = append(problems, lint.Check(rules, lint.Options{Feeds: s.feeds(), Now: time.Now(), Source: func(string) []byte { return []byte(d.text) }})...)
 	for _, p := range problems {
 		x := diagnostic{Range: d.span(p.Line, p.Column), Severity: 1, Code: p.Code, Source: "vagus", Message: p.Message}
 		if p.Warning {

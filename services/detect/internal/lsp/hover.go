@@ -9,6 +9,9 @@ import (
 
 // hover says what the word at a position is; nil if that is not known.
 func (s *Server) hover(d *document, p position) *hover {
+	if d.isSigma() {
+		return s.sigmaHover(d, p)
+	}
 	l := d.line(p.Line)
 	at := offset(l, p.Character)
 	from, to := word(l, at)

@@ -183,7 +183,7 @@ func join(path, key string) string {
 // keyAt reads "key:" at a byte of a line; end is behind the colon.
 func keyAt(l string, at int) (key string, end int) {
 	i := at
-	for i < len(l) && (l[i] == '_' || l[i] == '.' || l[i] == '-' || l[i] >= '0' && l[i] <= '9' || l[i]|0x20 >= 'a' && l[i]|0x20 <= 'z') {
+	for i < len(l) && (l[i] == '_' || l[i] == '.' || l[i] == '|' || l[i] == '-' || l[i] >= '0' && l[i] <= '9' || l[i]|0x20 >= 'a' && l[i]|0x20 <= 'z') {
 		i++
 	}
 	if i > at && i < len(l) && l[i] == ':' && (i+1 == len(l) || l[i+1] == ' ') {

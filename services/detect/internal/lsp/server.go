@@ -18,6 +18,7 @@ import (
 
 	"github.com/vagus-hub/vagus/services/detect/internal/author/lint"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
+	"github.com/vagus-hub/vagus/services/detect/internal/sigma"
 )
 
 // Options configures a server.
@@ -42,6 +43,8 @@ type Server struct {
 	documents map[string]*document
 	due       map[string]time.Time // documents to be checked
 	workspace []*rule.Rule
+	sigma     *sigma.Workspace
+	read      map[string]stamp // Sigma's files of the workspace
 	root      string
 	started   bool
 	shutdown  bool
@@ -56,7 +59,8 @@ var errExit = errors.New("exit")
 // Serve answers requests from in until the editor says exit, in ends, or ctx
 // does. One goroutine reads, this one does all the rest.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, opts Options) error {
-	s := &Server{opts: opts, out: out, documents: map[string]*document{}, due: map[string]time.Time{}}
+	s := &Server{opts: opts, out: out, documents: map[string]*document{}, due: map[string]time.Time{},
+		sigma: sigma.NewWorkspace(), read: map[string]stamp{}}
 	type incoming struct {
 		body []byte
 		err  error
@@ -260,6 +264,7 @@ func (s *Server) reload() {
 	if rules, _, err := rule.LoadFS(os.DirFS(dir), ".", "rules/"); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		s.workspace = rules
 	}
+	s.reloadSigma(dir)
 }
 
 // known are the rules that a text may name.

@@ -25,6 +25,7 @@ func (g *generator) atom(a *atom, within treeOp) string {
 	}
 	places := target{{Path: anyText}}
 	if a.field != "" {
+		g.misspelt(a)
 		places = g.possible(a, g.o.places(a.field))
 	} else if len(a.mods) == 0 {
 		a = &atom{at: a.at, mods: []string{"contains"}, all: a.all, values: a.values}

@@ -1,10 +1,13 @@
 package sigma
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
+	"github.com/vagus-hub/vagus/services/internal/near"
 )
 
 // generator writes detections as expressions over the columns of an origin.
@@ -24,6 +27,33 @@ func (g *generator) unsupported(n *node, format string, args ...any) string {
 	g.failed = true
 	g.p.error(n, "unsupported: "+format, args...)
 	return "false"
+}
+
+// misspelt warns of a field that the tables lack and that is nearly one that
+// they have.
+func (g *generator) misspelt(a *atom) {
+	if _, known := g.o.Fields[a.field]; known || len(a.field) < 5 || g.o.folded[strings.ToLower(a.field)] != nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.o.Fields)) {
+		if slip(a.field, name) {
+			g.p.warn(a.at, "field %s has no column and is read as %s: did you mean %s?", a.field, unmapped(a.field), name)
+			return
+		}
+	}
+}
+
+// slip says that one name is the other with two letters exchanged, or one more,
+// less or wrong.
+func slip(a, b string) bool {
+	if d := near.Distance(a, b); d != 2 || len(a) != len(b) {
+		return d == 1
+	}
+	i := 0
+	for a[i] == b[i] {
+		i++
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i]
 }
 
 // tree writes a detection. within is the operator around it, so that
