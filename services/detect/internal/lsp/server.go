@@ -254,17 +254,32 @@ func (s *Server) initialize(p initializeParams) any {
 
 // reload reads the workspace's rules, which correlations may name.
 func (s *Server) reload() {
-	if s.root == "" {
-		return
-	}
-	dir := filepath.Join(s.root, "rules")
-	if i, err := os.Stat(dir); err != nil || !i.IsDir() {
+	dir := rulesFolder(s.root)
+	if dir == "" {
 		return
 	}
 	if rules, _, err := rule.LoadFS(os.DirFS(dir), ".", "rules/"); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		s.workspace = rules
 	}
 	s.reloadSigma(dir)
+}
+
+// rulesFolder is the folder rules of a workspace, or the one that the workspace
+// lies in: some editors take the folder of a file for one. "" if there is none.
+func rulesFolder(root string) string {
+	if root == "" {
+		return ""
+	}
+	dir := filepath.Join(root, "rules")
+	if i, err := os.Stat(dir); err == nil && i.IsDir() {
+		return dir
+	}
+	for p := filepath.Clean(root); p != filepath.Dir(p); p = filepath.Dir(p) {
+		if filepath.Base(p) == "rules" {
+			return p
+		}
+	}
+	return ""
 }
 
 // known are the rules that a text may name.

@@ -176,6 +176,20 @@ func TestSigmaCompletion(t *testing.T) {
 	c.quit()
 }
 
+func TestRulesFolder(t *testing.T) {
+	root := t.TempDir()
+	deep := filepath.Join(root, "rules", "windows", "x")
+	if err := os.MkdirAll(deep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	rules := filepath.Join(root, "rules")
+	for at, want := range map[string]string{root: rules, rules: rules, deep: rules, filepath.Join(root, "elsewhere"): "", "": ""} {
+		if got := rulesFolder(at); got != want {
+			t.Errorf("%s: %q, want %q", at, got, want)
+		}
+	}
+}
+
 func TestModifiersHaveDocs(t *testing.T) {
 	for _, m := range sigma.Modifiers() {
 		if modifierDocs[m] == "" {
