@@ -172,14 +172,14 @@ func (l load) done(t *testing.T, b *bus.Bus) []finding.Alert {
 	return alerts(t, b)
 }
 
-// over takes the clocks of all sources on by years, so that every alert reaches
-// its last state, and that of alerts to the time.
-func (l load) over(t *testing.T, b *bus.Bus, years int, alerts int64) {
+// over takes the clocks of all sources on by years, so that every alert of events
+// reaches its last state, and those of so many levels of rules over alerts.
+func (l load) over(t *testing.T, b *bus.Bus, years, levels int) {
 	t.Helper()
 	end := time.Now().AddDate(years, 0, 0).UnixMilli()
 	tk := tick{Floor: 1, At: end}
-	if alerts > 0 {
-		tk.Sources = append(tk.Sources, sourceTick{Source: correlate.AlertSource, Clock: alerts})
+	for level := range levels {
+		tk.Sources = append(tk.Sources, sourceTick{Source: correlate.AlertSource(level + 1), Clock: end})
 	}
 	for _, name := range loadSources {
 		tk.Sources = append(tk.Sources, sourceTick{Source: name, Clock: end})
@@ -271,10 +271,10 @@ func (l load) run(t *testing.T, instances, shakes int, launch func(*testing.T, *
 	took := time.Since(begin)
 	f.end()
 	f.join("last")
-	// Alerts of alerts must not be judged before the alerts are.
-	end := loadBegin.Add(time.Duration(l.events) * eventGap)
-	for i, alerts := range []int64{0, end.Add(30 * time.Minute).UnixMilli(), end.AddDate(20, 0, 0).UnixMilli()} {
-		l.over(t, b, 21+i, alerts)
+	// Alerts of alerts must not be judged before the alerts are. Rules of events,
+	// chain and chains are three levels.
+	for levels := range 3 {
+		l.over(t, b, 21+levels, levels)
 		got = l.done(t, b)
 	}
 	f.end()

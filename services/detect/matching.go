@@ -151,8 +151,8 @@ func (o *delivery) matched(f *rule.Feed, row int) {
 	o.add(&sig)
 }
 
-// again says that the block has told of this value of a group before, within a
-// slot in which correlation counts it once. The key so far is the group's.
+// again says that the block has told of this value or step of a group before,
+// within a slot in which correlation counts it once. The key so far is the group's.
 func (o *delivery) again(f *rule.Feed, row int, at int64) bool {
 	if f.Slot == 0 {
 		return false
@@ -160,6 +160,9 @@ func (o *delivery) again(f *rule.Feed, row int, at int64) bool {
 	group := len(o.key)
 	for _, id := range f.Value {
 		o.key = match.AppendKey(o.key, &o.block, id, row)
+	}
+	if len(f.Value) == 0 {
+		o.key = append(o.key, byte(f.Step))
 	}
 	o.key = binary.LittleEndian.AppendUint64(o.key, uint64(at/f.Slot.Milliseconds()))
 	first, told := o.values[string(o.key)]

@@ -38,7 +38,7 @@ func OfAlert(f *rule.Feed, a *finding.Alert) []finding.Signal {
 func signalOf(f *rule.Feed, a *finding.Alert, at time.Time, fields map[string]string) finding.Signal {
 	s := finding.Signal{
 		Rule: f.Rule.ID, Version: f.Rule.Version, Step: f.Step, Time: at.UnixMilli(), Received: a.RaisedAt.UnixMilli(),
-		Source: AlertSource, Family: ofAlerts, Traceback: a.Traceback,
+		Source: AlertSource(1), Family: ofAlerts, Traceback: a.Traceback,
 	}
 	s.EventUID, _ = finding.ParseEventUID(a.UID)
 	value := func(path string) string {
@@ -81,7 +81,7 @@ func (c *Correlator) takeAlert(s *ruleState, e seen, sig *finding.Signal, emit f
 			c.stats.Late++
 			return
 		case !same:
-			c.takeOut(g, i)
+			c.takeOut(s, g, i)
 		}
 		again = !sig.Retracted && !same && c.stays(s, id, sig.GroupKey, e.time)
 		if !again {

@@ -75,6 +75,7 @@ type heavy struct {
 	// judged is the time before which nothing was expected when it was last
 	// asked: what only time can show is told up to here.
 	judged int64
+	run    running
 }
 
 const heavyBytes = 1500
@@ -132,6 +133,7 @@ func (c *Correlator) SetRules(rules []*rule.Rule) {
 
 func (c *Correlator) newState(r *rule.Rule) *ruleState {
 	s := &ruleState{plan: newPlan(r), rule: r, key: r.StateKey(), seed: xxh3.HashString(r.ID), mark: never, past: past{before: c.received}}
+	s.scratch.bytes = &c.heavyMem
 	i := slices.Index(c.states, nil)
 	if i < 0 {
 		i = len(c.states)
@@ -146,7 +148,7 @@ func (c *Correlator) newState(r *rule.Rule) *ruleState {
 // as far.
 func (s *ruleState) awaits(source string) bool {
 	if isAlertSource(source) {
-		return s.level > 0 && source == alertSource(s.level)
+		return s.level > 0 && source == AlertSource(s.level)
 	}
 	if s.kind != absent {
 		return false
@@ -255,8 +257,7 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 	g.last = max(g.last, min(e.time, c.received))
 	g.touched = c.received
 	if g.len == g.cap && g.cap >= 4 {
-		c.fold(s, g, emit)
-		c.cut(s, g, emit)
+		c.makeRoom(s, g, emit)
 	}
 	ev := c.groups.events(g)
 	i, found := place(ev, &e, s.byStep())
@@ -269,29 +270,32 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 		c.stats.Duplicates++
 		return
 	}
-	again = later >= 0 && c.takeOut(g, later) || again
+	again = later >= 0 && c.takeOut(s, g, later) || again
 	c.groups.insert(g, i, e)
 	ev = c.groups.events(g)
+	fires := false
 	if g.heavy == 0 {
-		if !s.mayFire(ev, i) {
+		if fires = s.mayFire(ev, 0, i, nil); !fires && (g.len < hotLen || !s.follows(&s.scratch)) {
 			return
 		}
 		c.makeHeavy(s, g)
-		c.rerun(s, g)
-	} else {
-		h := c.heavies[g.heavy]
-		if s.named {
-			h.names[e.uid] = s.entityOf(sig)
+		if !fires {
+			return
 		}
-		if again {
-			c.rerun(s, g)
-		} else {
-			c.move(s, g, h, ev, i)
-		}
+		again = true
 	}
-	c.settle(s, g, sig, emit)
-	c.schedule(s, id, never)
+	h := c.heavies[g.heavy]
+	if s.slides() {
+		h.run.inserted(&s.plan, ev, i, &s.scratch)
+	}
+	if s.named {
+		h.names[e.uid] = s.entityOf(sig)
+	}
+	c.move(s, id, g, h, i, again, sig, emit)
 }
+
+// hotLen is the number of events from which a group has a running measure.
+const hotLen = 64
 
 // repeated looks for an event with the value of e in its slot, of which only the
 // first counts: again says that one is there before place i; later is the place
@@ -316,7 +320,7 @@ func (s *ruleState) repeated(ev []seen, i int, e *seen) (again bool, later int) 
 }
 
 // takeOut removes the event in place i, unless it is settled.
-func (c *Correlator) takeOut(g *group, i int) bool {
+func (c *Correlator) takeOut(s *ruleState, g *group, i int) bool {
 	ev := c.groups.events(g)
 	if g.heavy != 0 {
 		h := c.heavies[g.heavy]
@@ -324,37 +328,68 @@ func (c *Correlator) takeOut(g *group, i int) bool {
 			return false
 		}
 		delete(h.names, ev[i].uid)
+		if s.slides() {
+			h.run.removing(&s.plan, ev, i, &s.scratch)
+		}
 	}
 	copy(ev[i:], ev[i+1:])
 	g.len--
 	return true
 }
 
-// move takes the automaton over the event that was put in place i.
-func (c *Correlator) move(s *ruleState, g *group, h *heavy, ev []seen, i int) {
+// move takes the automaton over the event that was put in place i, and tells
+// what that changes.
+func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i int, again bool, sig *finding.Signal, emit func(finding.Alert)) {
+	ev := c.groups.events(g)
 	e := &ev[i]
-	f := h.tail.open
+	f, n := h.tail.open, len(h.tail.fires)
 	switch {
+	case again:
+		c.rerun(s, g)
 	case i == len(ev)-1 && e.time >= h.tail.elapsed:
 		w := c.walk(s, &h.tail, h, ev)
 		w.step(i)
+		if s.slides() {
+			// No other alert than the last has changed.
+			if h.tail.open != nil {
+				c.tell(s, g, h, h.tail.open, sig, emit)
+			}
+			if len(h.tail.fires) > n {
+				c.wake(s, id, g, h, h.tail.open.until+s.late)
+			}
+			return
+		}
 	case f != nil && e.time < f.until && f.crossing.before(e) && i >= h.done && s.kind < absent && e.time >= f.at:
 		// It belongs to the alert that is open, wherever in it.
 		f.take(&s.plan, e)
 		h.tail.start = max(h.tail.start, i) + 1
+		if s.slides() {
+			c.tell(s, g, h, f, sig, emit)
+			return
+		}
+	case s.slides() && i >= h.tail.start && (n == 0 || e.time >= h.tail.fires[n-1].until) && !s.mayFire(ev, h.tail.start, i, &h.run):
+		return // nothing has fired since, and nothing does
 	default:
 		c.rerun(s, g)
 	}
+	c.settle(s, g, sig, emit)
+	c.schedule(s, id, never)
 }
 
 func (c *Correlator) walk(s *ruleState, m *machine, h *heavy, ev []seen) walker {
-	return walker{machine: m, p: &s.plan, ev: ev, names: h.names, s: &s.scratch}
+	return walker{machine: m, p: &s.plan, ev: ev, names: h.names, s: &s.scratch, run: &h.run}
 }
 
-// mayFire says whether a group that never fired does so with the event in place i.
-func (s *ruleState) mayFire(ev []seen, i int) bool {
+// mayFire says whether a group in which nothing fires from start on does so with
+// the event in place i.
+func (s *ruleState) mayFire(ev []seen, start, i int, r *running) bool {
+	if s.kind == ordered && ev[i].aux == uint64(s.steps-1) {
+		// A last step means nothing to the windows of later events.
+		_, _, ok := s.look(ev, start, i, &s.scratch)
+		return ok
+	}
 	for k := i; k < len(ev) && (k == i || ev[k].time <= ev[i].time+s.span); k++ {
-		if _, _, ok := s.crossed(ev, 0, k, &s.scratch); ok {
+		if _, _, ok := s.crossed(ev, start, k, &s.scratch, r); ok {
 			return true
 		}
 	}
@@ -398,6 +433,7 @@ func (c *Correlator) makeHeavy(s *ruleState, g *group) {
 
 func (c *Correlator) dropHeavy(g *group) {
 	if g.heavy != 0 {
+		c.heavies[g.heavy].run.clear(&scratch{bytes: &c.heavyMem})
 		c.heavies[g.heavy] = nil
 		c.noHeavy = append(c.noHeavy, g.heavy)
 		c.heavyMem -= heavyBytes

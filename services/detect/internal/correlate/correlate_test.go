@@ -214,7 +214,7 @@ func TestEventsAreBounded(t *testing.T) {
 		cut bool
 	}{
 		"one value":  {testRule("t.r", rule.ValueCount, time.Hour, time.Hour, when("gte 3")), false},
-		"one step":   {testRule("t.r", rule.Temporal, time.Hour, time.Hour), true},
+		"one step":   {testRule("t.r", rule.Temporal, time.Hour, time.Hour), false},
 		"low sum":    {testRule("t.r", rule.ValueSum, time.Hour, time.Hour, when("gt 1e9")), true},
 		"in alert":   {testRule("t.r", rule.EventCount, time.Hour, time.Hour, when("gte 3")), false},
 		"tumbling":   {testRule("t.r", rule.ValueSum, time.Hour, time.Hour, when("gt 1e9"), windowed(rule.Tumbling)), false},

@@ -42,7 +42,10 @@ type plan struct {
 	hour     bool // baseline by hour of week
 	sums     bool // rate of a number rather than of events
 	learning int64
-	// slot is the time within which a value counts once, in ms; 0: each time.
+	// edges are the numbers of the condition, in millionths (percentile).
+	edges [2]int64
+	// slot is the time within which a value or step counts once, in ms; 0: each
+	// time.
 	slot int64
 	// heavy says that all groups have heavy state, not only those that fired.
 	heavy bool
@@ -64,8 +67,8 @@ func newPlan(r *rule.Rule) plan {
 	p.c, p.kind, p.window, p.atEnd, p.steps = c, kinds[c.Type], c.Window, c.AtEnd(), len(c.Steps)
 	p.span, p.late, p.learning = c.Timespan.Milliseconds(), c.Lateness.Milliseconds(), c.Learning.Milliseconds()
 	p.hour = c.Season == rule.HourOfWeek
-	if p.kind == distinct {
-		p.slot = c.Slot().Milliseconds()
+	for i := range min(len(c.Condition), len(p.edges)) {
+		p.edges[i] = int64(fixed(c.Condition[i].Value))
 	}
 	p.sums = p.kind == rate && len(c.Field) > 0
 	switch p.kind {
@@ -122,9 +125,46 @@ func (p *plan) horizon() int64 {
 	return h
 }
 
+// follows says that a running measure of the window tells whether it fires.
+func (p *plan) follows(s *scratch) bool { return p.slides() && (p.kind != counting || s.hidden) }
+
 // crossed says whether a window that ends with event i fires; from is its first
-// event. Events before start are used up. Only for what slides.
-func (p *plan) crossed(ev []seen, start, i int, s *scratch) (from int, value float64, ok bool) {
+// event. Events before start are used up. Only for what slides. Without a
+// running measure the whole window is looked at.
+func (p *plan) crossed(ev []seen, start, i int, s *scratch, r *running) (from int, value float64, ok bool) {
+	if r == nil || !p.follows(s) {
+		return p.look(ev, start, i, s)
+	}
+	if p.kind == ordered && ev[i].aux != uint64(p.steps-1) {
+		return 0, 0, false
+	}
+	r.follow(p, ev, start, i, s)
+	switch p.kind {
+	case counting:
+		ok = r.m.n >= int64(p.n)
+	case distinct:
+		ok = len(r.values) >= p.n
+	case together:
+		ok = r.have >= p.n
+	case ordered:
+		if ok = r.have == p.steps; ok {
+			if r.chain == nil {
+				r.chain = &chain{next: -1}
+			}
+			ok = r.chain.complete(p, ev, start, i, r)
+		}
+	default:
+		value, ok = r.m.holds(p)
+		return r.lo, value, ok
+	}
+	if !ok {
+		return 0, 0, false
+	}
+	return p.look(ev, start, i, s)
+}
+
+// look does so by looking at the window's events, the newest first.
+func (p *plan) look(ev []seen, start, i int, s *scratch) (from int, value float64, ok bool) {
 	oldest := ev[i].time - p.span
 	switch p.kind {
 	case counting:
@@ -193,6 +233,7 @@ func hide(more uint32, later int64) uint64 {
 
 // scratch is memory for judging.
 type scratch struct {
+	bytes  *int64 // memory that the state takes beyond groups
 	hidden bool   // events may have hidden matches
 	cut    uint64 // what was dropped for lack of room
 	few    [32]uint64

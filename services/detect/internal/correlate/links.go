@@ -9,21 +9,20 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
-// AlertSource is the source of signals that are alerts of other rules, and of
-// ticks that say up to which time all alerts that rules of a level correlate are
-// in the log in their last place. Rounds finds that out. For rules that correlate
-// the alerts of rules that correlate alerts, and so on, the level follows.
-const AlertSource = "vagus.alerts"
-
-// alertSource is the source whose clock the rules of a level wait for.
-func alertSource(level int) string {
+// AlertSource is the source of ticks that say up to which time all alerts that
+// rules of a level correlate are in the log in their last place; Rounds finds that
+// out. Level 1 correlates the alerts of rules that correlate events, level 2 also
+// those of level 1, and so on. Signals that are alerts have the source of level 1.
+func AlertSource(level int) string {
 	if level == 1 {
-		return AlertSource
+		return alertSources
 	}
-	return AlertSource + "." + strconv.Itoa(level)
+	return alertSources + "." + strconv.Itoa(level)
 }
 
-func isAlertSource(name string) bool { return strings.HasPrefix(name, AlertSource) }
+const alertSources = "vagus.alerts"
+
+func isAlertSource(name string) bool { return strings.HasPrefix(name, alertSources) }
 
 // link is what follows for a rule from the rules whose alerts it correlates.
 type link struct {
@@ -108,11 +107,11 @@ func (c *Correlator) linkRules() {
 		l := links[id]
 		s.late, s.level, s.feeds = l.late, l.level, l.feeds
 		// An alert that repeats may be taken back, and what it repeats then counts.
-		if s.slot = 0; s.kind == distinct && s.level == 0 {
+		if s.slot = 0; s.c != nil && s.level == 0 {
 			s.slot = s.c.Slot().Milliseconds()
 		}
 		if s.level > 0 {
-			c.feed(s, c.sourceOf(alertSource(s.level)))
+			c.feed(s, c.sourceOf(AlertSource(s.level)))
 		}
 	}
 }

@@ -141,7 +141,8 @@ type walker struct {
 	ev    []seen
 	names map[finding.EventUID]string
 	s     *scratch
-	base  bool // what the machine learns of values is kept
+	run   *running // nil: windows are looked at
+	base  bool     // what the machine learns of values is kept
 }
 
 // step takes event i, which is the next in order.
@@ -193,7 +194,7 @@ func (w *walker) step(i int) {
 			w.start = i + 1 // answers all before
 		}
 	case w.p.window == rule.Sliding:
-		if from, value, ok := w.p.crossed(w.ev, w.start, i, w.s); ok {
+		if from, value, ok := w.p.crossed(w.ev, w.start, i, w.s, w.run); ok {
 			w.fire(e.time, from, i, value, e)
 			w.start = i + 1
 		}

@@ -36,6 +36,12 @@ func (s *sum) add(v int64) {
 	s.hi += v>>63 + int64(carry)
 }
 
+func (s *sum) sub(v int64) {
+	lo, borrow := bits.Sub64(s.lo, uint64(v), 0)
+	s.lo = lo
+	s.hi -= v>>63 + int64(borrow)
+}
+
 func (s *sum) float() float64 {
 	return (float64(s.hi)*(1<<64) + float64(s.lo)) / unit
 }
@@ -63,11 +69,31 @@ func (m *measure) add(p *plan, e *seen) {
 		m.total.add(int64(e.aux))
 	case percentile:
 		for i := range min(len(p.c.Condition), 2) {
-			switch v, x := int64(e.aux), int64(fixed(p.c.Condition[i].Value)); {
+			switch v, x := int64(e.aux), p.edges[i]; {
 			case v < x:
 				m.below[i]++
 			case v == x:
 				m.equal[i]++
+			}
+		}
+	}
+}
+
+// sub takes an event out again. Not for distinct, which cannot.
+func (m *measure) sub(p *plan, e *seen) {
+	m.n--
+	switch p.kind {
+	case counting:
+		m.n -= hidden(e)
+	case summing, averaging:
+		m.total.sub(int64(e.aux))
+	case percentile:
+		for i := range min(len(p.c.Condition), 2) {
+			switch v, x := int64(e.aux), p.edges[i]; {
+			case v < x:
+				m.below[i]--
+			case v == x:
+				m.equal[i]--
 			}
 		}
 	}

@@ -42,7 +42,6 @@ func (c *Correlator) Load(data []byte) error {
 		fresh()
 		return fmt.Errorf("load state: %w", ErrCorrupt)
 	}
-	c.born()
 	return nil
 }
 

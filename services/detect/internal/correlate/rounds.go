@@ -59,7 +59,7 @@ func (r *Rounds) Restore(source string, clock int64) bool {
 		return false
 	}
 	for level := range r.clocks {
-		if alertSource(level+1) == source {
+		if AlertSource(level+1) == source {
 			r.clocks[level] = max(r.clocks[level], clock)
 		}
 	}
@@ -71,7 +71,7 @@ func (r *Rounds) Restore(source string, clock int64) bool {
 func (r *Rounds) Clocks(at int64) (out []Tick) {
 	for level, clock := range r.clocks {
 		if clock > 0 {
-			out = append(out, Tick{Source: alertSource(level + 1), Clock: clock, At: at})
+			out = append(out, Tick{Source: AlertSource(level + 1), Clock: clock, At: at})
 		}
 	}
 	return out

@@ -49,26 +49,9 @@ func (c *Correlator) settle(s *ruleState, g *group, sig *finding.Signal, emit fu
 		return
 	}
 	for _, f := range h.tail.fires {
-		if !s.told(h, f) {
-			continue
+		if k := c.tell(s, g, h, f, sig, emit); k != nil {
+			k.stands = true
 		}
-		k := c.knownOf(s, g, h, f)
-		if k == nil {
-			k = &known{}
-			h.known = append(h.known, k)
-			c.fill(s, g, k, f)
-			c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
-			c.stats.Alerts++
-		} else if k.retracted {
-			c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
-		} else if f.count >= 2*k.count || s.feeds && f.at != k.at {
-			// Who correlates the alert must know when it fired.
-			c.publish(s, k, f, finding.Amended, sig, emit)
-		}
-		if sig != nil && f == h.tail.open {
-			k.source(sig.Source)
-		}
-		k.stands = true
 	}
 	for _, k := range h.known {
 		if !k.stands && !k.retracted {
@@ -80,6 +63,31 @@ func (c *Correlator) settle(s *ruleState, g *group, sig *finding.Signal, emit fu
 		}
 		k.stands = false
 	}
+}
+
+// tell publishes what is new of an alert. It returns what is known of the alert,
+// nil if it may not be told yet.
+func (c *Correlator) tell(s *ruleState, g *group, h *heavy, f *fire, sig *finding.Signal, emit func(finding.Alert)) *known {
+	if !s.told(h, f) {
+		return nil
+	}
+	k := c.knownOf(s, g, h, f)
+	if k == nil {
+		k = &known{}
+		h.known = append(h.known, k)
+		c.fill(s, g, k, f)
+		c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
+		c.stats.Alerts++
+	} else if k.retracted {
+		c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
+	} else if f.count >= 2*k.count || s.feeds && f.at != k.at {
+		// Who correlates the alert must know when it fired.
+		c.publish(s, k, f, finding.Amended, sig, emit)
+	}
+	if sig != nil && f == h.tail.open {
+		k.source(sig.Source)
+	}
+	return k
 }
 
 // told says whether an alert may be told already: what only time can show waits

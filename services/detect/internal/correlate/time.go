@@ -3,6 +3,7 @@ package correlate
 import (
 	"maps"
 	"slices"
+	"sort"
 
 	"github.com/vagus-hub/vagus/schemas/finding"
 )
@@ -186,10 +187,35 @@ func (c *Correlator) schedule(s *ruleState, id uint32, after int64) {
 			due = min(due, k.at+s.suppress+s.late)
 		}
 	}
-	if due = max(due, after+1); due < h.due {
+	c.wake(s, id, g, h, max(due, after+1))
+}
+
+// wake sets the timer of a group, unless it is set for an earlier time.
+func (c *Correlator) wake(s *ruleState, id uint32, g *group, h *heavy, due int64) {
+	if due < h.due {
 		h.due = due
 		s.timers.push(timer{due, id, g.hash})
 	}
+}
+
+// makeRoom settles and forgets what it can of a group that is full, if that is
+// worth its while, and otherwise lets it grow up to its bound.
+func (c *Correlator) makeRoom(s *ruleState, g *group, emit func(finding.Alert)) {
+	to := c.settledTo(s, g) - s.late
+	ev := c.groups.events(g)
+	until := func(t int64) int { return sort.Search(len(ev), func(k int) bool { return ev[k].time >= t }) }
+	n := until(to - s.span)
+	if g.heavy != 0 {
+		used := until(to)
+		if s.slides() || s.kind == absent {
+			used = min(used, c.heavies[g.heavy].tail.start)
+		}
+		n = max(n, used)
+	}
+	if n > len(ev)/8 || len(ev) >= c.most(s) {
+		c.foldTo(s, g, to, emit)
+	}
+	c.cut(s, g, emit)
 }
 
 // fold settles the events that cannot change any more and forgets those that no
@@ -238,7 +264,7 @@ func (c *Correlator) foldTo(s *ruleState, g *group, to int64, emit func(finding.
 	for k := range n {
 		delete(h.names, ev[k].uid)
 	}
-	c.groups.drop(g, n)
+	c.drop(s, g, n)
 	h.base.start, h.done = max(h.base.start-n, 0), h.done-n
 	h.base.fires = slices.DeleteFunc(h.base.fires, func(f *fire) bool { return c.closed(s, g, h, f, to, emit) })
 	if f := h.base.open; f != nil && f.until <= to {
@@ -246,11 +272,19 @@ func (c *Correlator) foldTo(s *ruleState, g *group, to int64, emit func(finding.
 	}
 	h.known = slices.DeleteFunc(h.known, func(k *known) bool { return k.retracted && k.at+s.suppress <= to })
 	c.shrink(g)
-	if !s.heavy && h.base.open == nil && len(h.known) == 0 && h.base.start == 0 {
+	if !s.heavy && h.base.open == nil && len(h.known) == 0 && h.base.start == 0 && g.len < hotLen/2 {
 		c.dropHeavy(g)
 		return
 	}
 	c.rerun(s, g)
+}
+
+// drop takes the first n events away.
+func (c *Correlator) drop(s *ruleState, g *group, n int) {
+	if g.heavy != 0 && s.slides() {
+		c.heavies[g.heavy].run.dropping(&s.plan, c.groups.events(g), n, &s.scratch)
+	}
+	c.groups.drop(g, n)
 }
 
 // shrink gives back room that a group does not need any more.
@@ -265,6 +299,9 @@ func (c *Correlator) shrink(g *group) {
 	c.groups.setCap(g, n)
 }
 
+// most is the bound of the events of a group.
+func (c *Correlator) most(s *ruleState) int { return max(c.limits.Events, 2*s.n) }
+
 // cut keeps a group within its bound of events. What repeats is left out first,
 // where only the last of its kind matters; then the oldest go.
 func (c *Correlator) cut(s *ruleState, g *group, emit func(finding.Alert)) {
@@ -274,8 +311,11 @@ func (c *Correlator) cut(s *ruleState, g *group, emit func(finding.Alert)) {
 	if s.kind == distinct || s.kind == together || s.kind == ordered {
 		c.compact(s, g)
 	}
-	most := max(c.limits.Events, 2*s.n)
+	most := c.most(s)
 	if int(g.len) < most {
+		if g.len > g.cap-g.cap/8 {
+			c.groups.setCap(g, nextCap(int(g.cap)))
+		}
 		return
 	}
 	n := int(g.len) / 4
@@ -290,7 +330,7 @@ func (c *Correlator) cut(s *ruleState, g *group, emit func(finding.Alert)) {
 		return // they were used up, or belong to an alert
 	}
 	// They are still in a window that may fire.
-	c.groups.drop(g, n)
+	c.drop(s, g, n)
 	s.scratch.cut += uint64(n)
 	if g.heavy != 0 {
 		h := c.heavies[g.heavy]
@@ -327,6 +367,9 @@ func (c *Correlator) compact(s *ruleState, g *group) {
 			keep--
 			ev[keep] = ev[k]
 		}
+	}
+	if g.heavy != 0 {
+		c.heavies[g.heavy].run.clear(&s.scratch)
 	}
 	c.groups.drop(g, keep)
 	if g.heavy != 0 {

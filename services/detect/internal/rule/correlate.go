@@ -146,10 +146,11 @@ func (c *Correlate) Holds(v float64) bool {
 // slots is how finely the timespan is divided where not every event is looked at.
 const slots = 60
 
-// Slot is the time within which a value of a sliding value_count counts once: a
-// sixtieth of the timespan. 0: each event counts.
+// Slot is the time within which a value of a sliding value_count, or a step of a
+// temporal correlation, counts once: a sixtieth of the timespan. 0: each event
+// counts. What must come in order counts each time.
 func (c *Correlate) Slot() time.Duration {
-	if c.Type != ValueCount || c.Window != Sliding || c.AtEnd() {
+	if c.Type != Temporal && (c.Type != ValueCount || c.Window != Sliding || c.AtEnd()) {
 		return 0
 	}
 	return max(c.Timespan/slots, time.Millisecond)
