@@ -135,6 +135,11 @@ func atom(n *lang.Node, f event.Family) (c cond, exact bool) {
 		return absent(n, f)
 	}
 	switch n.Op {
+	case lang.AllOf, lang.Score:
+		return always, false
+	case lang.AtLeast:
+		c, _ := atom(n.Elem, f)
+		return c, false
 	case lang.Exists:
 		return present(col), true
 	case lang.FieldEq:
@@ -184,7 +189,9 @@ func absent(n *lang.Node, f event.Family) (cond, bool) {
 		}
 	case lang.Match:
 		return constant(!list && n.Re.MatchString("")), true
-	case lang.Num:
+	case lang.AllOf:
+		return always, true
+	case lang.Num, lang.Score:
 		for _, x := range n.Nums {
 			if n.Cmp.Holds(0, x) {
 				return always, true

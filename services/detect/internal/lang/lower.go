@@ -44,7 +44,7 @@ func (l *lowering) node(n ast.Node, neg bool) *Node {
 			return negate(out, neg)
 		}
 	case *ast.BuiltinNode:
-		if out := l.any(n); out != nil {
+		if out := l.quantified(n); out != nil {
 			return negate(out, neg)
 		}
 	}
@@ -64,9 +64,6 @@ func boolean(operator string) (Op, bool) {
 
 // chain lowers a chain of one operator, which the parser nests to the left.
 func (l *lowering) chain(n *ast.BinaryNode, op Op, neg bool) *Node {
-	if l.inside && op == And {
-		l.refused = true // any(x, a and b) is not any(x, a) and any(x, b)
-	}
 	var kids []*Node
 	for {
 		kids = append(kids, l.node(n.Right, neg))
@@ -158,6 +155,12 @@ func (l *lowering) compare(n *ast.BinaryNode) *Node {
 	if n.Operator == "in" {
 		return l.in(n)
 	}
+	if out := l.counted(n); out != nil {
+		return out
+	}
+	if out := l.scored(n); out != nil {
+		return out
+	}
 	left, ok := l.operand(n.Left)
 	right, also := l.operand(n.Right)
 	switch {
@@ -205,9 +208,7 @@ func atom(f Field, operator string, value ast.Node, element bool) *Node {
 		case "==":
 			return textAtom(f, Eq, lits, false)
 		case "!=":
-			if !element {
-				return negate(textAtom(f, Eq, lits, false), true)
-			}
+			return negate(textAtom(f, Eq, lits, false), true)
 		case "contains":
 			return textAtom(f, Contains, lits, false)
 		case "startsWith":
@@ -385,26 +386,6 @@ func cidrAtom(f Field, args []ast.Node) *Node {
 		n.Nets = append(n.Nets, net)
 	}
 	return n
-}
-
-// any lowers any(list, condition on #) where the condition is a disjunction of
-// positive atoms over #.
-func (l *lowering) any(n *ast.BuiltinNode) *Node {
-	if n.Name != "any" || len(n.Arguments) != 2 || l.inside {
-		return nil
-	}
-	f, ok := fieldOf(n.Arguments[0])
-	pred, isPred := n.Arguments[1].(*ast.PredicateNode)
-	if !ok || !isPred || !f.list() {
-		return nil
-	}
-	sub := lowering{list: f, inside: true}
-	out := sub.node(pred.Node, false)
-	out.Walk(func(k *Node) { sub.refused = sub.refused || k.Neg || k.Op == Const || k.Op == In })
-	if sub.refused {
-		return nil
-	}
-	return out
 }
 
 // exact bounds the integers that a float64 holds and compares exactly.

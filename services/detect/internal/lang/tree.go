@@ -11,7 +11,8 @@ import (
 type Op uint8
 
 // The operations. And, Or and Const aside, all are atoms over one column
-// (FieldEq: two), and only atoms carry Neg.
+// (FieldEq: two), and only atoms carry Neg. Text atoms over a list hold if one
+// element fulfils them; AllOf and AtLeast say so of more.
 const (
 	Const    Op = iota // Neg: false, else true
 	And                // all of Kids
@@ -26,10 +27,13 @@ const (
 	FieldEq            // the texts of two fields stand in the relation Rel
 	Exists             // the column has a value
 	Wildcard           // text fits one of Lits, patterns with * and ?
+	AllOf              // every element of the list fulfils Elem
+	AtLeast            // at least Least elements of the list do
+	Score              // the score named Text compared with one of Nums by Cmp
 	Opaque             // something only the virtual machine evaluates
 )
 
-var opNames = [...]string{"const", "and", "or", "eq", "contains", "prefix", "suffix", "match", "cidr", "num", "field_eq", "exists", "wildcard", "opaque"}
+var opNames = [...]string{"const", "and", "or", "eq", "contains", "prefix", "suffix", "match", "cidr", "num", "field_eq", "exists", "wildcard", "all", "count", "score", "opaque"}
 
 // Cmp is how numbers are compared.
 type Cmp uint8
@@ -60,7 +64,9 @@ type Node struct {
 	Cmp   Cmp
 	Nums  []float64
 	Kids  []*Node
-	Text  string // source of Opaque
+	Elem  *Node  // AllOf, AtLeast: a text atom over one element, never negated
+	Least int    // AtLeast: 2 or more
+	Text  string // source of Opaque; name of a Score
 }
 
 // String writes the tree for people (`rules explain`).
@@ -97,6 +103,12 @@ func (n *Node) write(b *strings.Builder) {
 	switch n.Op {
 	case Opaque:
 		fmt.Fprintf(b, "vm{%s}", n.Text)
+	case AllOf:
+		fmt.Fprintf(b, "all(%s)", n.Elem)
+	case AtLeast:
+		fmt.Fprintf(b, "count(%s) >= %d", n.Elem, n.Least)
+	case Score:
+		fmt.Fprintf(b, "%s[%q] %s %v", path, n.Text, cmpNames[n.Cmp], n.Nums)
 	case Exists:
 		fmt.Fprintf(b, "exists(%s)", path)
 	case FieldEq:

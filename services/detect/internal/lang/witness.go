@@ -108,6 +108,12 @@ func atomWitness(n *Node) (Witness, bool) {
 			for _, s := range n.Guard() {
 				lits = append(lits, Literal{Kind: LitContains, Field: n.Field, Text: s})
 			}
+		case AtLeast:
+			return atomWitness(n.Elem)
+		case Score:
+			if n.Text != "" && !n.absent() {
+				lits = []Literal{{Kind: LitEq, Field: n.Field, Text: Fold(n.Text)}}
+			}
 		case In:
 			for _, p := range n.Nets {
 				lits = append(lits, Literal{Kind: LitNet, Field: n.Field, Net: p})
@@ -150,7 +156,9 @@ func (n *Node) absent() bool {
 		}
 	case Match:
 		v = !list && n.Re.MatchString("")
-	case Num:
+	case AllOf:
+		v = true
+	case Num, Score:
 		for _, x := range n.Nums {
 			v = v || n.Cmp.Holds(0, x)
 		}
@@ -199,6 +207,8 @@ func (l Literal) cost() float64 {
 	switch l.Kind {
 	case LitEq:
 		switch {
+		case l.Kind == LitEq && l.Field.Kind() == event.KindScores:
+			return 0.2 // sensors score what they look at
 		case l.View == Plain && few[l.Col]:
 			return 0.1
 		case l.View == Plain && programs[l.Col] && !usual[l.Text]:

@@ -168,6 +168,10 @@ func price(n *lang.Node) int {
 		}
 	case lang.Num, lang.Exists, lang.Const:
 		return 1
+	case lang.Score:
+		return 3
+	case lang.AllOf, lang.AtLeast:
+		return 5 + price(n.Elem)
 	case lang.Eq, lang.Prefix, lang.Suffix, lang.FieldEq:
 		return 2 + len(n.Lits)/8
 	case lang.In:
@@ -203,6 +207,20 @@ func (x *fields) compileAtom(n *lang.Node) predicate {
 		return func(s *scope) bool { return within(s, col, nets) }
 	case lang.Num:
 		return compileNum(n, col)
+	case lang.Score:
+		return compileScore(n, col)
+	case lang.AllOf:
+		test := compileText(n.Elem)
+		return func(s *scope) bool {
+			c := s.cols[col]
+			return c == nil || count(c, s.row, n.Elem.Fold, func(v string) bool { return !test(v) }, 1) == 0
+		}
+	case lang.AtLeast:
+		test := compileText(n.Elem)
+		return func(s *scope) bool {
+			c := s.cols[col]
+			return c != nil && count(c, s.row, n.Elem.Fold, test, n.Least) == n.Least
+		}
 	}
 	test := compileText(n)
 	if n.Kind() == event.KindKeywords {
@@ -223,17 +241,41 @@ func (x *fields) compileAtom(n *lang.Node) predicate {
 
 // oneOf tests the elements of a list.
 func oneOf(c *block.Column, row int, fold bool, test func(string) bool) bool {
+	return count(c, row, fold, test, 1) == 1
+}
+
+// count is how many elements of a list fulfil a test, up to a number.
+func count(c *block.Column, row int, fold bool, test func(string) bool, most int) int {
 	dict, keys := c.Dict(), c.ListKeys()
-	for from, to := c.List(row); from < to; from++ {
+	n := 0
+	for from, to := c.List(row); from < to && n < most; from++ {
 		v := dict.At(int(keys[from]))
 		if fold {
 			v = lang.Fold(v)
 		}
 		if test(v) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
+}
+
+// compileScore compares a score; the last of a name counts, an absent one is
+// zero.
+func compileScore(n *lang.Node, col slot) predicate {
+	name, cmp, nums := n.Text, n.Cmp, n.Nums
+	return func(s *scope) bool {
+		v := 0.0
+		if c := s.cols[col]; c != nil {
+			dict, keys := c.Dict(), c.ListKeys()
+			for from, to := c.List(s.row); from < to; from++ {
+				if dict.At(int(keys[from])) == name {
+					v = c.Score(from)
+				}
+			}
+		}
+		return slices.ContainsFunc(nums, func(x float64) bool { return cmp.Holds(v, x) })
+	}
 }
 
 // compileAnywhere tests every text of the event.

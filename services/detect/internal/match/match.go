@@ -261,13 +261,13 @@ func (m *Matcher) prepare(b *block.Block) {
 		x := m.index.cols[id]
 		a := active{}
 		switch kind := col.Kind(); kind {
-		case event.KindKeyword, event.KindKeywords:
+		case event.KindKeyword, event.KindKeywords, event.KindScores: // of scores the names
 			dict := col.Dict()
 			a.sets = x.scratch(dict.Len())
 			for i := range a.sets {
 				a.sets[i] = m.index.lookup(id, x, dict.Bytes(i), kind)
 			}
-			if a.keys = col.Keys(); kind == event.KindKeywords {
+			if a.keys = col.Keys(); kind != event.KindKeyword {
 				a.keys, a.list = nil, col
 			}
 		case event.KindString:

@@ -164,7 +164,34 @@ func expression(r *rand.Rand, depth int) string {
 		return "exists(" + pick(r, []string{text, listCol, num}) + ")"
 	}
 	return pick(r, []string{`len(` + text + `) > 3`, `scores["a"] > 0.5`, `lower(` + text + `) == "admin"`, text + `?.foo == nil`, `any(` + listCol + `, # contains "a" and # contains "b")`,
-		`all(` + listCol + `, # != "a")`, `len(unmapped.Key) > 2`, `len(event.text) > 5`, `(` + text + ` contains "a" ? true : ` + num + ` > 1)`})
+		`all(` + listCol + `, # != "a")`, quantified(r, listCol), quantified(r, listCol), quantified(r, listCol), `scores.` + pick(r, []string{"a", "b", "c"}) + pick(r, []string{" == ", " != ", " < ", " <= ", " > ", " >= "}) + pick(r, []string{"0", "0.5", "-1", "1"}), `len(unmapped.Key) > 2`, `len(event.text) > 5`, `(` + text + ` contains "a" ? true : ` + num + ` > 1)`})
+}
+
+// quantified is a loop over a list.
+func quantified(r *rand.Rand, list string) string {
+	element := func() string {
+		switch r.IntN(5) {
+		case 0:
+			return "not (# contains " + quote(word(r)) + ")"
+		case 1:
+			return "# matches " + quote(pick(r, patterns))
+		case 2:
+			return "icontains(#, " + quote(word(r)) + ", " + quote(word(r)) + ")"
+		}
+		return "# " + pick(r, []string{"==", "!=", "contains", "startsWith", "endsWith"}) + " " + quote(word(r))
+	}
+	pred := element()
+	if r.IntN(3) == 0 {
+		pred += pick(r, []string{" and ", " or "}) + element()
+	}
+	if r.IntN(2) == 0 {
+		return fmt.Sprintf("%s(%s, %s)", pick(r, []string{"any", "all", "none"}), list, pred)
+	}
+	call, op, n := fmt.Sprintf("count(%s, %s)", list, pred), pick(r, []string{" == ", " != ", " < ", " <= ", " > ", " >= "}), fmt.Sprint(r.IntN(4)-r.IntN(2))
+	if r.IntN(4) == 0 {
+		return n + op + call
+	}
+	return call + op + n
 }
 
 func randomRules(r *rand.Rand, n int) []*rule.Rule {
@@ -244,7 +271,7 @@ func randomBlock(t testing.TB, r *rand.Rand, rows int) *block.Block {
 			b.SetString(event.Source, pick(r, []string{"one", "two", "three"}))
 		}
 		if r.IntN(3) == 0 {
-			b.AppendScore(event.Scores, pick(r, []string{"a", "b"}), r.Float64())
+			b.AppendScore(event.Scores, pick(r, []string{"a", "b", "A"}), pick(r, []float64{0, 0.5, r.Float64()}))
 		}
 		if r.IntN(2) == 0 {
 			b.SetString(event.Unmapped, unmapped(r))

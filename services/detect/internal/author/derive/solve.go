@@ -156,6 +156,8 @@ func valueOf(f lang.Field, atoms []*lang.Node) (v any, ok bool) {
 		return numeral(f, atoms)
 	case k == event.KindKeywords:
 		return elements(atoms)
+	case k == event.KindScores:
+		return scores(atoms)
 	case k == event.KindF32 || k == event.KindF64 || k.Number() || k == event.KindBool:
 		return amount(k, atoms)
 	case k.Text():

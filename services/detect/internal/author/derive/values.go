@@ -199,26 +199,68 @@ func plainText(p string) string {
 	return b.String()
 }
 
-// elements are texts of a list: one for each demand. A denial must hold of all.
+// elements are texts of a list: one for each demand. What all must fulfil, and
+// denials, must hold of each.
 func elements(atoms []*lang.Node) (any, bool) {
-	var denials []*lang.Node
+	var demands, each []*lang.Node
 	for _, a := range atoms {
-		if a.Neg {
-			denials = append(denials, a)
+		switch {
+		case a.Op == lang.AllOf && a.Neg:
+			demands = append(demands, inverted(a.Elem))
+		case a.Op == lang.AllOf:
+			each = append(each, a.Elem)
+		case a.Op == lang.AtLeast && a.Neg: // whether there are few enough shows when it is run
+		case a.Op == lang.AtLeast:
+			for range min(a.Least, maxElements) {
+				demands = append(demands, a.Elem)
+			}
+		case a.Neg:
+			each = append(each, a)
+		case !slices.ContainsFunc(demands, func(d *lang.Node) bool { return d == a }):
+			demands = append(demands, a)
 		}
 	}
 	var out []string
-	for _, a := range atoms {
-		if a.Neg || slices.ContainsFunc(out, func(s string) bool { return holds(a, s) }) {
-			continue
-		}
-		s, ok := word(event.KindString, append([]*lang.Node{a, {Op: lang.Exists}}, denials...))
+	for _, d := range demands {
+		s, ok := word(event.KindString, append([]*lang.Node{d, {Op: lang.Exists}}, each...))
 		if !ok {
 			return nil, false
 		}
 		out = append(out, s)
 	}
 	if out == nil {
+		return nil, true
+	}
+	return out, true
+}
+
+// maxElements bounds the elements of a list.
+const maxElements = 100
+
+// scores are numbers by name.
+func scores(atoms []*lang.Node) (any, bool) {
+	out := map[string]float64{}
+	for _, a := range atoms {
+		if _, have := out[a.Text]; have || a.Op != lang.Score {
+			continue
+		}
+		var same []*lang.Node
+		for _, b := range atoms {
+			if b.Op == lang.Score && b.Text == a.Text {
+				n := *b
+				n.Op = lang.Num
+				same = append(same, &n)
+			}
+		}
+		v, ok := amount(event.KindF64, same)
+		if !ok {
+			return nil, false
+		}
+		if f, isNumber := v.(float64); isNumber {
+			out[a.Text] = f
+		}
+	}
+	if len(out) == 0 {
 		return nil, true
 	}
 	return out, true
