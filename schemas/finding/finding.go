@@ -98,8 +98,9 @@ type Alert struct {
 
 // Before is what was told of an alert before it was amended.
 type Before struct {
-	Time   time.Time
-	Fields map[string]string
+	Time    time.Time
+	Fields  map[string]string
+	Sources []string
 }
 
 // Entity is the subject of an alert: what a playbook acts upon.

@@ -81,7 +81,6 @@ func (s *ruleState) show(k *known, f *fire, sig *finding.Signal, received int64)
 		}
 		a.Traceback = strings.Clone(sig.Traceback)
 		received = sig.Received
-		k.source(sig.Source)
 	}
 	if a.RaisedAt.IsZero() {
 		a.RaisedAt = at(received)

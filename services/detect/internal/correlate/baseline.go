@@ -19,6 +19,7 @@ type baseline struct {
 	n           int64 // events in the bucket at hand
 	total       sum
 	first, last int64
+	from        uint64    // sources of its events (tellers)
 	past        []float32 // ring of totals, by bucket number
 	known       int64     // buckets in it, at most its length
 	cached      bool      // median and scale are those of the bucket at hand
@@ -52,6 +53,7 @@ func (b *baseline) add(p *plan, e *seen) {
 	}
 	b.n++
 	b.last = e.time
+	b.from |= 1 << e.from
 	if p.sums {
 		b.total.add(int64(e.aux))
 	}
@@ -74,7 +76,7 @@ func (b *baseline) push(p *plan) {
 	*b.slot(b.bucket) = float32(b.current(p))
 	b.known = min(b.known+1, int64(len(b.past)))
 	b.bucket++
-	b.n, b.total, b.cached = 0, sum{}, false
+	b.n, b.total, b.from, b.cached = 0, sum{}, 0, false
 }
 
 // judge works out what is usual for the bucket at hand; false if too little is
@@ -137,7 +139,7 @@ func median(list []float64) float64 {
 // rated begins an alert of the bucket at hand.
 func (w *walker) rated(at int64, crossing *seen) {
 	b := w.usual
-	f := &fire{at: at, until: at + w.p.suppress, first: b.first, last: b.last, count: b.n, value: b.current(w.p), crossing: *crossing,
+	f := &fire{at: at, until: at + w.p.suppress, first: b.first, last: b.last, count: b.n, value: b.current(w.p), crossing: *crossing, from: b.from,
 		entity: w.names[crossing.uid], usual: b.median, scale: b.scale}
 	if b.n == 0 {
 		f.first, f.last = b.bucket*w.p.span, at
@@ -158,7 +160,7 @@ func (w *walker) closeBuckets(t int64) {
 		if far := t/w.p.span - b.bucket; far > int64(len(b.past)) {
 			// All that was known is older than the baseline.
 			clear(b.past)
-			b.n, b.total, b.cached = 0, sum{}, false
+			b.n, b.total, b.from, b.cached = 0, sum{}, 0, false
 			b.bucket += far - int64(len(b.past))
 			continue
 		}

@@ -18,27 +18,28 @@ const ofAlerts = "finding"
 // from one group to another. The time of a signal is that at which the alert
 // fired.
 func OfAlert(f *rule.Feed, a *finding.Alert) []finding.Signal {
-	now := signalOf(f, a, a.Time, a.Fields)
+	now := signalOf(f, a, a.Time, a.Fields, a.Sources)
 	now.Retracted = a.Status == finding.Retracted
 	if a.Status != finding.Amended || a.Before == nil {
 		return []finding.Signal{now}
 	}
-	was := signalOf(f, a, a.Before.Time, a.Before.Fields)
+	was := signalOf(f, a, a.Before.Time, a.Before.Fields, a.Before.Sources)
 	switch {
 	case was.GroupKey != now.GroupKey:
 		was.Retracted = true
 		return []finding.Signal{was, now}
-	case was.Time != now.Time || was.Value != now.Value || !slices.Equal(was.Fields, now.Fields):
+	case was.Time != now.Time || was.Source != now.Source || was.Value != now.Value || !slices.Equal(was.Fields, now.Fields):
 		return []finding.Signal{now}
 	}
 	return nil
 }
 
-// signalOf is an alert as a signal, if it fired at a time and has these fields.
-func signalOf(f *rule.Feed, a *finding.Alert, at time.Time, fields map[string]string) finding.Signal {
+// signalOf is an alert as a signal, if it fired at a time and has these fields and
+// sources.
+func signalOf(f *rule.Feed, a *finding.Alert, at time.Time, fields map[string]string, sources []string) finding.Signal {
 	s := finding.Signal{
 		Rule: f.Rule.ID, Version: f.Rule.Version, Step: f.Step, Time: at.UnixMilli(), Received: a.RaisedAt.UnixMilli(),
-		Source: AlertSource(1), Family: ofAlerts, Traceback: a.Traceback,
+		Source: strings.Join(append([]string{AlertSource(1)}, sources...), "\x1f"), Family: ofAlerts, Traceback: a.Traceback,
 	}
 	s.EventUID, _ = finding.ParseEventUID(a.UID)
 	value := func(path string) string {
@@ -72,15 +73,18 @@ func (c *Correlator) takeAlert(s *ruleState, e seen, sig *finding.Signal, emit f
 		g := c.groups.at(id)
 		old := &c.groups.events(g)[i]
 		same := old.time == e.time && old.aux == e.aux && !sig.Retracted
+		told := same && old.from == e.from
 		switch settled := old.time < g.floor || g.heavy != 0 && i < c.heavies[g.heavy].done; {
-		case same && (settled || !s.renamed(c, g, &e, sig)):
+		case same && (settled || !s.renamed(c, g, &e, sig) && told):
 			c.stats.Duplicates++
 			return
 		case settled:
 			s.tooLate++
 			c.stats.Late++
 			return
-		case !same:
+		case same:
+			old.from = e.from
+		default:
 			c.takeOut(s, g, i)
 		}
 		again = !sig.Retracted && !same && c.stays(s, id, sig.GroupKey, e.time)

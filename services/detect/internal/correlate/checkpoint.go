@@ -14,7 +14,7 @@ import (
 )
 
 // formatVersion changes when the layout of a checkpoint does.
-const formatVersion = 3
+const formatVersion = 4
 
 // ErrCorrupt says that a checkpoint cannot be read.
 var ErrCorrupt = errors.New("corrupt checkpoint")
@@ -51,6 +51,10 @@ func (c *Correlator) Save(dst []byte) ([]byte, error) {
 		for _, x := range slices.SortedFunc(slices.Values(s.fed), func(a, b *source) int { return cmp.Compare(a.name, b.name) }) {
 			e.string(x.name)
 		}
+		e.uvarint(uint64(len(s.tellers.names)))
+		for _, name := range s.tellers.names {
+			e.string(name)
+		}
 		e.uvarint(uint64(s.groups))
 		for id := s.oldest; id != 0; id = c.groups.at(id).newer {
 			if err := c.saveGroup(e, s, c.groups.at(id)); err != nil {
@@ -80,6 +84,7 @@ func (c *Correlator) saveGroup(e *encoder, s *ruleState, g *group) error {
 		last = ev[i].time
 		e.buf = append(e.buf, ev[i].uid[:]...)
 		e.uvarint(ev[i].aux)
+		e.buf = append(e.buf, ev[i].from)
 	}
 	if g.heavy == 0 {
 		e.bool(false)
@@ -154,6 +159,7 @@ func (e *encoder) seen(x *seen) {
 	e.varint(x.time)
 	e.buf = append(e.buf, x.uid[:]...)
 	e.uvarint(x.aux)
+	e.buf = append(e.buf, x.from)
 }
 
 func (e *encoder) sum(s sum) {
@@ -194,6 +200,7 @@ func (e *encoder) machine(m *machine) {
 		e.seen(&f.crossing)
 		e.string(f.entity)
 		e.string(f.uid)
+		e.uvarint(f.from)
 		e.shown(f.uids)
 	}
 	x := &m.window
@@ -205,6 +212,7 @@ func (e *encoder) machine(m *machine) {
 		e.sum(x.total)
 		e.values(x.values)
 		e.seen(&x.crossing)
+		e.uvarint(x.from)
 		e.shown(x.uids)
 	}
 	if m.usual != nil {
@@ -225,6 +233,7 @@ func (e *encoder) baseline(b *baseline) {
 		e.varint(v)
 	}
 	e.sum(b.total)
+	e.uvarint(b.from)
 	e.uvarint(uint64(len(b.past)))
 	for _, v := range b.past {
 		e.buf = binary.LittleEndian.AppendUint32(e.buf, math.Float32bits(v))

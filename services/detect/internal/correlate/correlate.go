@@ -53,7 +53,7 @@ type ruleState struct {
 	groups  int
 	mark    int64 // watermark
 	fed     []*source
-	last    string // source of the signal before
+	tellers tellers
 	timers  timers
 	waiting []uint32 // due, but of a backlog that is still coming
 	scratch scratch
@@ -171,10 +171,8 @@ func (c *Correlator) Add(sig *finding.Signal, emit func(finding.Alert)) {
 		return
 	}
 	c.received = max(c.received, sig.Received)
-	if sig.Source != s.last || len(s.fed) == 0 {
-		x := c.sourceOf(sig.Source)
-		s.last = x.name
-		c.feed(s, x)
+	if sig.Source != s.tellers.last || len(s.fed) == 0 {
+		c.hear(s, sig)
 	}
 	e, ok := s.seen(sig)
 	if !ok {
@@ -197,7 +195,7 @@ func (c *Correlator) Add(sig *finding.Signal, emit func(finding.Alert)) {
 
 // seen is what a signal is to its rule; false if it lacks what it must have.
 func (s *ruleState) seen(sig *finding.Signal) (seen, bool) {
-	e := seen{time: min(max(sig.Time, -latest), latest), uid: sig.EventUID}
+	e := seen{time: min(max(sig.Time, -latest), latest), uid: sig.EventUID, from: s.tellers.number}
 	if s.c != nil && len(s.c.GroupBy) > 0 && strings.Trim(sig.GroupKey, "\x1f") == "" {
 		// Events that lack the group's identity have nothing in common.
 		return e, false

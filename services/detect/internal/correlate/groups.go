@@ -15,6 +15,7 @@ type seen struct {
 	time int64 // ms
 	uid  finding.EventUID
 	aux  uint64 // what the type needs: hash of the value, number in millionths, step, or hidden matches
+	from uint8  // number of its source (tellers)
 }
 
 // before orders events: by time, and those of one moment by uid and step, so
@@ -50,7 +51,10 @@ type group struct {
 	live    bool
 }
 
-const groupBytes = 80
+const (
+	groupBytes = 80
+	seenBytes  = 40
+)
 
 // groups is the table of all groups of a correlator.
 type groups struct {
@@ -189,7 +193,7 @@ func (t *groups) setCap(g *group, n int) {
 	if size > 0 {
 		t.seen.release(old, size)
 	}
-	t.bytes += int64(n-size) * 32
+	t.bytes += int64(n-size) * seenBytes
 	g.cap = uint32(n)
 }
 

@@ -78,6 +78,12 @@ func (l *Local) ticked() {
 	l.rounds.Passed(l.ticks)
 }
 
+// Conclude tells the present state of the alerts that still go on.
+func (l *Local) Conclude() {
+	l.c.Conclude(l.take)
+	l.back()
+}
+
 // Flush lets time go on without events until every alert has its last state.
 func (l *Local) Flush() {
 	for level := range l.c.levels() {

@@ -18,6 +18,7 @@ type fire struct {
 	values      *values // distinct: of all its events
 	total       sum     // summing
 	crossing    seen
+	from        uint64 // sources of its events (tellers)
 	entity      string // if it is not part of the group
 	uids        []shown
 	uid         string  // of the alert, once it is needed
@@ -55,6 +56,7 @@ func (f *fire) take(p *plan, e *seen) {
 	f.count++
 	f.first, f.last = min(f.first, e.time), max(f.last, e.time)
 	f.uids = note(f.uids, e)
+	f.from |= 1 << e.from
 	switch p.kind {
 	case counting:
 		if n := hidden(e); n > 0 {
@@ -92,6 +94,7 @@ type window struct {
 	begin, first, last int64
 	uids               []shown
 	crossing           seen
+	from               uint64 // as of a fire
 }
 
 // machine is the automaton: what a rule says of a group after some of its
@@ -242,6 +245,7 @@ func (w *walker) accumulate(i int) {
 	x.crossing = *e
 	x.measure.add(w.p, e)
 	x.uids = note(x.uids, e)
+	x.from |= 1 << e.from
 	w.start = i + 1
 	if w.p.atEnd {
 		return
@@ -258,7 +262,7 @@ func (w *walker) accumulate(i int) {
 func (w *walker) complete(at int64, value float64) *fire {
 	x := &w.window
 	f := &fire{at: at, until: at + w.p.suppress, first: x.first, last: x.last, count: x.n, value: value, values: x.values, total: x.total,
-		crossing: x.crossing, entity: w.names[x.crossing.uid], uids: x.uids}
+		crossing: x.crossing, from: x.from, entity: w.names[x.crossing.uid], uids: x.uids}
 	*x = window{}
 	w.begin(f)
 	return f

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,14 +133,14 @@ func schedule(r *rand.Rand, events []finding.Signal, late int64) []arrival {
 
 // final is what stands of an alert in the end.
 type final struct {
-	Rule, Group, Entity string
-	Count               int64
-	Time, First, Last   int64
-	Value               float64
+	Rule, Group, Entity, Sources string
+	Count                        int64
+	Time, First, Last            int64
+	Value                        float64
 }
 
 func finalOf(a *finding.Alert) final {
-	return final{a.Rule, a.Group[0].Value, a.Entity.Value, a.Count, a.Time.UnixMilli(), a.FirstSeen.UnixMilli(), a.LastSeen.UnixMilli(), a.Value}
+	return final{a.Rule, a.Group[0].Value, a.Entity.Value, strings.Join(a.Sources, " "), a.Count, a.Time.UnixMilli(), a.FirstSeen.UnixMilli(), a.LastSeen.UnixMilli(), a.Value}
 }
 
 // run plays arrivals, loading a checkpoint now and then, and returns what

@@ -56,6 +56,17 @@ func (r *decoder) rule(c *Correlator, s *ruleState) {
 			c.feed(s, c.sourceOf(name))
 		}
 	}
+	var names []string
+	for range r.count(1) {
+		names = append(names, r.string())
+	}
+	if len(names) > maxTellers {
+		r.fail()
+		return
+	}
+	if s != nil {
+		s.tellers.names = names
+	}
 	for range r.count(8) {
 		r.group(c, s)
 		if r.failed {
@@ -67,7 +78,7 @@ func (r *decoder) rule(c *Correlator, s *ruleState) {
 func (r *decoder) group(c *Correlator, s *ruleState) {
 	key, lane := r.string(), r.bool()
 	last, touched, floor := r.time(), r.time(), r.time()
-	room, n := r.uvarint(), r.count(18)
+	room, n := r.uvarint(), r.count(19)
 	if room < n || room > 1<<24 || room > 4*n+64 || len(key) > math.MaxUint16 {
 		r.fail()
 	}
@@ -79,7 +90,7 @@ func (r *decoder) group(c *Correlator, s *ruleState) {
 	for i := range ev {
 		ev[i].time = before - r.time()
 		before = ev[i].time
-		ev[i].uid, ev[i].aux = r.uid(), r.uvarint()
+		ev[i].uid, ev[i].aux, ev[i].from = r.uid(), r.uvarint(), r.byte()&maxTellers
 		if i > 0 && ev[i].before(&ev[i-1]) {
 			r.fail()
 			return
@@ -166,7 +177,7 @@ func (r *decoder) machine(s *ruleState, m *machine, events int) {
 	if r.bool() {
 		f := &fire{at: r.time(), until: r.time(), first: r.time(), last: r.time(), count: r.varint(),
 			value: r.float(), usual: r.float(), scale: r.float(), values: r.values(), total: r.sum(), crossing: r.seen(),
-			entity: r.string(), uid: r.string(), uids: r.shown()}
+			entity: r.string(), uid: r.string(), from: r.uvarint(), uids: r.shown()}
 		m.open, m.fires = f, []*fire{f}
 	}
 	x := &m.window
@@ -174,7 +185,7 @@ func (r *decoder) machine(s *ruleState, m *machine, events int) {
 		for _, v := range [...]*int64{&x.begin, &x.first, &x.last, &x.below[0], &x.below[1], &x.equal[0], &x.equal[1]} {
 			*v = r.time()
 		}
-		x.total, x.values, x.crossing, x.uids = r.sum(), r.values(), r.seen(), r.shown()
+		x.total, x.values, x.crossing, x.from, x.uids = r.sum(), r.values(), r.seen(), r.uvarint(), r.shown()
 	} else if x.n < 0 {
 		r.fail()
 	}
@@ -194,7 +205,7 @@ func (r *decoder) baseline(b *baseline) {
 	for _, v := range [...]*int64{&b.bucket, &b.n, &b.first, &b.last, &b.known} {
 		*v = r.time()
 	}
-	b.total = r.sum()
+	b.total, b.from = r.sum(), r.uvarint()
 	if n := r.count(4); n != uint64(len(b.past)) || b.known < 0 || b.known > int64(n) || b.n < 0 {
 		r.fail()
 		return
@@ -299,7 +310,9 @@ func (r *decoder) time() int64 {
 	return t
 }
 
-func (r *decoder) seen() seen { return seen{time: r.time(), uid: r.uid(), aux: r.uvarint()} }
+func (r *decoder) seen() seen {
+	return seen{time: r.time(), uid: r.uid(), aux: r.uvarint(), from: r.byte() & maxTellers}
+}
 
 func (r *decoder) sum() sum { return sum{hi: r.varint(), lo: r.uvarint()} }
 

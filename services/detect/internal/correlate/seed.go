@@ -200,6 +200,11 @@ func (e *encoder) grown(s *ruleState, m *machine, before int64) {
 		e.varint(v)
 	}
 	e.sum(b.total)
+	names := s.tellers.of(b.from)
+	e.uvarint(uint64(len(names)))
+	for _, name := range names {
+		e.string(name)
+	}
 	// Many buckets are empty.
 	for k := int64(1); k <= b.known; {
 		empty := int64(0)
@@ -220,6 +225,7 @@ type planted struct {
 	since, newest int64
 	memory        *memory
 	usual         *baseline
+	from          []string // sources of the bucket at hand
 }
 
 func (r *decoder) planted(s *ruleState, before int64) planted {
@@ -240,7 +246,7 @@ func (r *decoder) planted(s *ruleState, before int64) planted {
 		}
 	} else {
 		x.usual = newBaseline(&s.plan)
-		d.sparse(x.usual)
+		x.from = d.sparse(x.usual)
 		if b := x.usual; b.begun && b.bucket != floorTo(before, s.span)/s.span {
 			d.fail()
 		}
@@ -252,26 +258,30 @@ func (r *decoder) planted(s *ruleState, before int64) planted {
 }
 
 // sparse reads a baseline as grown writes it.
-func (r *decoder) sparse(b *baseline) {
+func (r *decoder) sparse(b *baseline) (from []string) {
 	b.begun = r.bool()
 	for _, v := range [...]*int64{&b.bucket, &b.n, &b.first, &b.last, &b.known} {
 		*v = r.time()
 	}
 	b.total = r.sum()
-	if b.known < 0 || b.known > int64(len(b.past)) || b.n < 0 {
+	for range r.count(1) {
+		from = append(from, r.string())
+	}
+	if b.known < 0 || b.known > int64(len(b.past)) || b.n < 0 || len(from) > maxSources {
 		r.fail()
-		return
+		return nil
 	}
 	for k := int64(1); k <= b.known && !r.failed; k++ {
 		empty := r.uvarint()
 		if empty > uint64(b.known-k+1) {
 			r.fail()
-			return
+			return nil
 		}
 		if k += int64(empty); k <= b.known {
 			*b.slot(b.bucket - k) = math.Float32frombits(uint32(r.uvarint()))
 		}
 	}
+	return from
 }
 
 // Plant takes a seed out of the log. A seed of another rule, state or time than
@@ -344,6 +354,9 @@ func (c *Correlator) plant(s *ruleState, before int64, x *planted, emit func(fin
 			m.memory.last[v] = max(t, m.memory.last[v])
 		}
 	} else {
+		for _, name := range x.from {
+			x.usual.from |= 1 << s.tellers.numberOf(name)
+		}
 		m.usual = x.usual.then(&s.plan, m.usual)
 	}
 	g.last, g.floor = max(g.last, x.newest), max(g.floor, before)
@@ -369,13 +382,14 @@ func (b *baseline) then(p *plan, later *baseline) *baseline {
 		}
 		b.known = min(b.known+1, int64(len(b.past)))
 		b.bucket++
-		b.n, b.total = 0, sum{}
+		b.n, b.total, b.from = 0, sum{}, 0
 	}
 	if b.n == 0 || later.n > 0 && later.first < b.first {
 		b.first = later.first
 	}
 	b.n, b.last = b.n+later.n, max(b.last, later.last)
 	b.total.plus(later.total)
+	b.from |= later.from
 	b.cached = false
 	return b
 }

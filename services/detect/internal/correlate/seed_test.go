@@ -79,7 +79,7 @@ func TestSeededIsAsIfLived(t *testing.T) {
 		at := cut + r.Int64N(100_000)
 		got := map[string]final{}
 		emit := func(a finding.Alert) {
-			if got[a.UID] = (final{a.Rule, a.Group[0].Value, a.Entity.Value, a.Count, a.Time.UnixMilli(), a.FirstSeen.UnixMilli(), a.LastSeen.UnixMilli(), a.Value}); a.Status == finding.Retracted {
+			if got[a.UID] = finalOf(&a); a.Status == finding.Retracted {
 				delete(got, a.UID)
 			}
 		}

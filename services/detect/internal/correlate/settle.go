@@ -84,9 +84,6 @@ func (c *Correlator) tell(s *ruleState, g *group, h *heavy, f *fire, sig *findin
 		// Who correlates the alert must know when it fired.
 		c.publish(s, k, f, finding.Amended, sig, emit)
 	}
-	if sig != nil && f == h.tail.open {
-		k.source(sig.Source)
-	}
 	return k
 }
 
@@ -118,18 +115,18 @@ func (c *Correlator) publish(s *ruleState, k *known, f *fire, status finding.Sta
 	a := &k.alert
 	var before *finding.Before
 	if s.feeds && status == finding.Amended {
-		before = &finding.Before{Time: a.Time, Fields: a.Fields}
+		before = &finding.Before{Time: a.Time, Fields: a.Fields, Sources: a.Sources}
 	}
 	k.retracted, k.at, k.count = false, f.at, f.count
 	a.Status, a.Revision = status, a.Revision+1
-	a.Count, a.Value = f.count, f.value
+	a.Count, a.Value, a.Sources = f.count, f.value, s.tellers.of(f.from)
 	a.Time, a.FirstSeen, a.LastSeen, a.Until = at(f.at), at(f.first), at(f.last), at(f.until)
 	if status == finding.Amended {
 		c.stats.Amended++
 	}
 	s.show(k, f, sig, c.received)
 	out := *a
-	out.Sources, out.Before = slices.Clone(a.Sources), before
+	out.Before = before
 	for _, u := range f.uids[max(0, len(f.uids)-maxShown):] {
 		out.EventUIDs = append(out.EventUIDs, u.uid.String())
 	}
@@ -137,15 +134,15 @@ func (c *Correlator) publish(s *ruleState, k *known, f *fire, status finding.Sta
 }
 
 // differs says that an alert was published otherwise than it is now.
-func (k *known) differs(f *fire) bool {
+func (s *ruleState) differs(k *known, f *fire) bool {
 	a := &k.alert
 	return a.Count != f.count || a.Value != f.value || a.Time.UnixMilli() != f.at || a.FirstSeen.UnixMilli() != f.first || a.LastSeen.UnixMilli() != f.last ||
-		a.Until.UnixMilli() != f.until || f.entity != "" && a.Entity.Value != f.entity
+		a.Until.UnixMilli() != f.until || f.entity != "" && a.Entity.Value != f.entity || !slices.Equal(a.Sources, s.tellers.of(f.from))
 }
 
 // conclude publishes the last state of an alert if it was not told yet.
 func (c *Correlator) conclude(s *ruleState, k *known, f *fire, emit func(finding.Alert)) {
-	if k != nil && !k.retracted && k.differs(f) {
+	if k != nil && !k.retracted && s.differs(k, f) {
 		c.publish(s, k, f, finding.Amended, nil, emit)
 	}
 }
@@ -159,12 +156,6 @@ func (c *Correlator) closed(s *ruleState, g *group, h *heavy, f *fire, to int64,
 	c.conclude(s, k, f, emit)
 	h.known = slices.DeleteFunc(h.known, func(o *known) bool { return o == k })
 	return true
-}
-
-func (k *known) source(name string) {
-	if !slices.Contains(k.alert.Sources, name) && len(k.alert.Sources) < 16 {
-		k.alert.Sources = append(k.alert.Sources, string(append([]byte(nil), name...)))
-	}
 }
 
 // fill sets what does not change of an alert.

@@ -97,6 +97,15 @@ func (c *Correlator) flush(level int, emit func(finding.Alert)) {
 	}
 }
 
+// Conclude tells the present state of the alerts that still go on.
+func (c *Correlator) Conclude(emit func(finding.Alert)) {
+	for _, s := range c.ordered() {
+		for id := s.oldest; id != 0; id = c.groups.at(id).newer {
+			c.end(s, c.groups.at(id), emit)
+		}
+	}
+}
+
 // ordered lists the rules by id, so that what they emit has an order.
 func (c *Correlator) ordered() []*ruleState {
 	out := make([]*ruleState, 0, len(c.rules))

@@ -61,5 +61,9 @@ func (e *evaluation) add(m Match) {
 	}
 }
 
-// end lets event time reach a moment, which ends what waits for it.
-func (e *evaluation) end(at time.Time) { e.corr.AdvanceTo(at.UnixMilli()) }
+// end lets event time reach a moment, which ends what waits for it, and tells what
+// the alerts that go on have come to.
+func (e *evaluation) end(at time.Time) {
+	e.corr.AdvanceTo(at.UnixMilli())
+	e.corr.Conclude()
+}

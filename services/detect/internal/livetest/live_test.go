@@ -5,6 +5,7 @@ package livetest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -71,14 +72,15 @@ func content(t *testing.T) fs.FS {
 // start of the events; retention does not matter to the tables of the test.
 var start = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 
-// seen is the part of an alert that must be the same: what fired, for whom, at
-// which event time. What grows while it goes on (count, revision, the newest
-// facts) is told live when it has doubled or the alert is over, and so depends
-// on how far live has come; and when it was raised is when live came to know.
+// seen is the part of an alert that must be the same: what fired, for whom, when,
+// and what it came to in the end. How often it was told on the way, and which of
+// its events the text shows, is how far live had come; and when it was raised is
+// when live came to know.
 func seen(a finding.Alert) finding.Alert {
 	return finding.Alert{
 		UID: a.UID, Rule: a.Rule, RuleTitle: a.RuleTitle, Version: a.Version, Level: a.Level, Lane: a.Lane, Tags: a.Tags,
 		Entity: a.Entity, Group: a.Group, Threshold: a.Threshold, Time: a.Time, FirstSeen: a.FirstSeen,
+		LastSeen: a.LastSeen, Until: a.Until, Count: a.Count, Value: a.Value, Sources: a.Sources, EventUIDs: a.EventUIDs,
 	}
 }
 
@@ -113,7 +115,7 @@ func live(t *testing.T, m *maker, want map[string]finding.Alert) map[string]find
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
-	told := time.Time{}
+	told, ahead := time.Time{}, time.Duration(0)
 	var got map[string]finding.Alert
 	lacks := ""
 	defer func() {
@@ -121,13 +123,15 @@ func live(t *testing.T, m *maker, want map[string]finding.Alert) map[string]find
 			t.Logf("last waited for, backtest (-), live (+):\n%s", lacks)
 		}
 	}()
-	testkit.Eventually(t, fmt.Sprintf("%d alerts", len(want)), func() bool {
+	complete := func() bool {
 		got = published(t, b)
-		if time.Since(told) > 5*time.Second {
-			// Time goes on, and everybody hears of it.
+		if time.Since(told) > 2*time.Second {
+			// Time goes on, for the sources and on the wall, and everybody hears of it.
 			told = time.Now()
 			m.quiet()
 			send(len(m.payloads))
+			ahead += time.Hour
+			tickAt(t, b, told.Add(ahead))
 		}
 		for uid, a := range want {
 			if cmp.Equal(a, got[uid]) {
@@ -137,13 +141,40 @@ func live(t *testing.T, m *maker, want map[string]finding.Alert) map[string]find
 			return false
 		}
 		return true
-	})
+	}
+	for begin := time.Now(); !complete(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begin) > 3*time.Minute {
+			t.Fatalf("not within three minutes: %d alerts in their last state", len(want))
+		}
+	}
 	// What is one too many comes, if at all, when all was judged.
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
 	}
 	return published(t, b)
+}
+
+// tickAt repeats the last tick as one of another time on the wall: groups are
+// taken to be fed from a backlog until so long after their last event.
+func tickAt(t *testing.T, b *bus.Bus, at time.Time) {
+	t.Helper()
+	rec, err := b.Last(t.Context(), subjects.StreamSignals, subjects.SignalsTick)
+	if errors.Is(err, bus.ErrNotFound) {
+		return
+	}
+	tick := map[string]any{}
+	if err == nil {
+		err = json.Unmarshal(rec.Data, &tick)
+	}
+	tick["at"] = at.UnixMilli()
+	data, bad := json.Marshal(tick)
+	if err := errors.Join(err, bad); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Publish(t.Context(), bus.Msg{Subject: subjects.SignalsTick, Data: data}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // raisedIn says that the wanted alerts of a stretch of time are there, in

@@ -268,14 +268,16 @@ func TestPushedRulesLearnFromHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	live, backtest := map[string]finding.Alert{}, map[string]finding.Alert{}
+	// The alerts still go on: live has not told what they come to.
+	begun := func(a finding.Alert) finding.Alert {
+		a.Version, a.LastSeen, a.Count, a.Value, a.EventUIDs = "", time.Time{}, 0, 0, nil
+		return a
+	}
 	for uid, a := range s.alerts() {
-		a.Version = ""
-		live[uid] = a
+		live[uid] = begun(a)
 	}
 	for _, a := range b.Alerts {
-		a = roundTrip(t, seen(a))
-		a.Version = ""
-		backtest[a.UID] = a
+		backtest[a.UID] = begun(roundTrip(t, seen(a)))
 	}
 	if diff := cmp.Diff(backtest, live); diff != "" {
 		t.Errorf("backtest (-), live (+):\n%s", diff)
