@@ -111,7 +111,7 @@ func expression(r *rand.Rand, depth int) string {
 	case 13:
 		return "exists(" + pick(r, []string{text, list, num}) + ")"
 	}
-	return pick(r, []string{`len(` + text + `) > 3`, `scores["a"] > 0.5`, `lower(` + text + `) == "admin"`, `any(` + list + `, # contains "a" and # contains "b")`,
+	return pick(r, []string{`len(` + text + `) > 3`, `scores["a"] > 0.5`, `lower(` + text + `) == "admin"`, `any(` + list + `, # contains "a" and # contains "b")`, `all(` + list + `, # contains "a")`, `none(` + list + `, # == "x")`, `count(` + list + `, # contains "a") >= 2`, `count(` + list + `, # contains "a") < 2`, `scores["a"] <= 0.5`,
 		`src_endpoint.ip in ["10.0.0.1", "10.0.0.01", "::ffff:10.0.0.1", "2001:db8::1", ""]`, `any(` + list + `, # matches "^a")`, `event_uid == "00000000-0000-0000-0000-000000000003"`})
 }
 
