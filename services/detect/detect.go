@@ -58,6 +58,8 @@ type Options struct {
 	// higher threshold gets twice that); further matches are counted and noted
 	// in the group's last signal.
 	MaxSignals int
+	// Correlation bounds what the correlation of each partition keeps in memory.
+	Correlation Limits
 	// Silence is how sources that stop sending are noticed, SilenceInterval how
 	// often they are looked at (below two minutes).
 	Silence         Silence
@@ -82,7 +84,7 @@ func DefaultOptions() Options {
 	return Options{
 		Logger: slog.Default(), PollInterval: 2 * time.Second, CheckpointInterval: 3 * time.Second,
 		Heartbeat: time.Second, Expiry: 5 * time.Second, TickInterval: 500 * time.Millisecond,
-		MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second, SeedInterval: time.Second, Budget: DefaultBudget(),
+		MaxInFlight: 64, MaxSignals: 100, SilenceInterval: 15 * time.Second, Correlation: DefaultLimits(), SeedInterval: time.Second, Budget: DefaultBudget(),
 	}
 }
 
@@ -141,6 +143,9 @@ func New(opts Options) (*Service, error) {
 	}
 	if err := opts.Silence.Check(); err != nil {
 		return nil, fmt.Errorf("detect: silence: %w", err)
+	}
+	if err := opts.Correlation.Check(); err != nil {
+		return nil, fmt.Errorf("detect: correlation: %w", err)
 	}
 	if err := opts.Budget.Check(); err != nil {
 		return nil, fmt.Errorf("detect: budget: %w", err)

@@ -22,10 +22,11 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	set("seeds_total", "rules that were told of their past, by this instance", c.seeds.Load())
 	set("ticks_total", "ticks published", c.ticks.Load())
 	s.partsMu.Lock()
-	st := s.past
+	st, rules := s.past, Correlation{Rules: map[string]RuleState{}}
 	for number, p := range s.parts {
 		p.mu.Lock()
 		own, position := p.corr.Stats(), p.position
+		rules.add(&Correlation{Rules: p.corr.Rules()})
 		p.mu.Unlock()
 		st = sum(st, own)
 		label := strconv.Itoa(number)
@@ -34,6 +35,7 @@ func (s *Service) collect(out *telemetry.Snapshot) {
 	}
 	out.Set("vagus_detect_partitions_owned", "partitions of SIGNALS that this instance correlates", float64(len(s.parts)))
 	s.partsMu.Unlock()
+	collectRules(out, &rules)
 	set("alerts_total", "alerts raised", st.Alerts)
 	set("alerts_amended_total", "alerts amended", st.Amended)
 	set("alerts_retracted_total", "alerts retracted because of late events", st.Retracted)

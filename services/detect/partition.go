@@ -31,6 +31,8 @@ type partition struct {
 	// silent is the position up to which alerts are known already: the log is
 	// read again because the state before it cannot be used.
 	silent uint64
+	toldAt uint64    // the position of which the state was told last, by saveLoop alone
+	told   time.Time // and when
 
 	mu       sync.Mutex // guards what follows
 	corr     *correlate.Correlator
@@ -83,6 +85,7 @@ func (s *Service) begin(p *partition) {
 	s.partsMu.Lock()
 	defer s.partsMu.Unlock()
 	p.corr = correlate.New(s.rules, s.log)
+	p.corr.SetLimits(s.opts.Correlation)
 	if s.opts.ClickHouse != nil {
 		p.corr.AwaitSeeds()
 	}
@@ -270,6 +273,7 @@ func (p *partition) saveLoop(ctx context.Context, lose context.CancelCauseFunc) 
 			return
 		case <-time.After(wait):
 		}
+		p.tellState(ctx)
 		if p.at() == saved {
 			p.advance(ctx)
 		}

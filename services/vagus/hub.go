@@ -274,7 +274,8 @@ func (h *Hub) startDetect(connect func(string) (*bus.Bus, error)) error {
 	}
 	opts := detect.DefaultOptions()
 	opts.Bus, opts.Logger, opts.Content, opts.RulesDir = b, h.opts.Logger.With("part", "detect"), content.Rules, h.opts.Config.Detect.Rules
-	opts.Silence, opts.Inhibit, opts.Budget = h.opts.Config.Detect.Silence, h.opts.Config.Detect.Inhibit, h.opts.Config.Detect.Budget
+	cfg := &h.opts.Config.Detect
+	opts.Silence, opts.Inhibit, opts.Budget, opts.Correlation = cfg.Silence, cfg.Inhibit, cfg.Budget, cfg.Correlation
 	dsn := h.state.ClickHouseDSN
 	opts.ClickHouse = func(ctx context.Context) (*clickhouse.Client, error) { return clickhouse.Open(ctx, dsn) }
 	d, err := detect.New(opts)

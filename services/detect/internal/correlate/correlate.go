@@ -12,17 +12,6 @@ import (
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
-// Limits bound the state. Beyond them the groups that were touched longest ago
-// are forgotten, counted and logged with the rule.
-type Limits struct {
-	Groups int   // of one rule
-	Bytes  int64 // of all rules together
-	Events int   // of one group; older ones are forgotten
-}
-
-// DefaultLimits are those of a correlator that has them all to itself.
-func DefaultLimits() Limits { return Limits{Groups: 1_000_000, Bytes: 512 << 20, Events: 16_384} }
-
 // Correlator holds the state of all rules. One goroutine at a time may use it.
 type Correlator struct {
 	rules    map[string]*ruleState
@@ -30,7 +19,7 @@ type Correlator struct {
 	groups   *groups
 	heavies  []*heavy // by number; 0 is not used
 	noHeavy  []uint32
-	heavyMem int64
+	values   int64 // bytes that running measures take for values
 	sources  map[string]*source
 	received int64 // newest received time of the log
 	stats    Stats
@@ -88,9 +77,6 @@ func New(rules []*rule.Rule, log *slog.Logger) *Correlator {
 	return c
 }
 
-// SetLimits changes the bounds; they take effect as state grows.
-func (c *Correlator) SetLimits(l Limits) { c.limits = l }
-
 // SetRules replaces the rules. A rule keeps its state unless what the state
 // means has changed. Alerts of rules that are gone stay as they are.
 func (c *Correlator) SetRules(rules []*rule.Rule) {
@@ -133,7 +119,7 @@ func (c *Correlator) SetRules(rules []*rule.Rule) {
 
 func (c *Correlator) newState(r *rule.Rule) *ruleState {
 	s := &ruleState{plan: newPlan(r), rule: r, key: r.StateKey(), seed: xxh3.HashString(r.ID), mark: never, past: past{before: c.received}}
-	s.scratch.bytes = &c.heavyMem
+	s.scratch.bytes = &c.values
 	i := slices.Index(c.states, nil)
 	if i < 0 {
 		i = len(c.states)
@@ -331,7 +317,7 @@ func (c *Correlator) takeOut(s *ruleState, g *group, i int) bool {
 		}
 	}
 	copy(ev[i:], ev[i+1:])
-	g.len--
+	c.groups.setLen(g, int(g.len)-1)
 	return true
 }
 
@@ -422,7 +408,7 @@ func (c *Correlator) makeHeavy(s *ruleState, g *group) {
 		c.heavies = append(c.heavies, nil)
 	}
 	c.heavies[g.heavy] = h
-	c.heavyMem += heavyBytes
+	c.groups.charge(s.number, heavyBytes)
 	// What is settled did not fire; without the events before, it might seem to.
 	for ev := c.groups.events(g); h.done < len(ev) && ev[h.done].time < g.floor; {
 		h.done++
@@ -431,10 +417,10 @@ func (c *Correlator) makeHeavy(s *ruleState, g *group) {
 
 func (c *Correlator) dropHeavy(g *group) {
 	if g.heavy != 0 {
-		c.heavies[g.heavy].run.clear(&scratch{bytes: &c.heavyMem})
+		c.heavies[g.heavy].run.clear(&scratch{bytes: &c.values})
 		c.heavies[g.heavy] = nil
 		c.noHeavy = append(c.noHeavy, g.heavy)
-		c.heavyMem -= heavyBytes
+		c.groups.charge(g.rule, -heavyBytes)
 		g.heavy = 0
 	}
 }

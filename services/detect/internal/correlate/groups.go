@@ -66,6 +66,33 @@ type groups struct {
 	keys  *arena[byte]
 	seen  *arena[seen]
 	bytes int64
+	uses  []use // by number of the rule
+}
+
+// use is what the groups of a rule take.
+type use struct {
+	bytes  int64
+	events int
+}
+
+// charge notes that a rule takes more memory, or less.
+func (t *groups) charge(rule uint32, bytes int64) {
+	t.bytes += bytes
+	t.of(rule).bytes += bytes
+}
+
+// of is what the groups of a rule take.
+func (t *groups) of(rule uint32) *use {
+	for int(rule) >= len(t.uses) {
+		t.uses = append(t.uses, use{})
+	}
+	return &t.uses[rule]
+}
+
+// setLen says how many events a group has.
+func (t *groups) setLen(g *group, n int) {
+	t.of(g.rule).events += n - int(g.len)
+	g.len = uint32(n)
 }
 
 const slabShift = 12
@@ -128,7 +155,7 @@ func (t *groups) add(rule uint32, hash uint64, key string, lane bool) uint32 {
 	copy(t.key(g), key)
 	t.put(id, hash)
 	t.count++
-	t.bytes += int64(groupBytes + 8 + keyCap(len(key)))
+	t.charge(rule, int64(groupBytes+8+keyCap(len(key))))
 	return id
 }
 
@@ -167,7 +194,7 @@ func (t *groups) remove(id uint32) {
 		}
 	}
 	t.slots[i] = 0
-	t.bytes -= int64(groupBytes + 8 + keyCap(int(g.keyLen)))
+	t.charge(g.rule, -int64(groupBytes+8+keyCap(int(g.keyLen))))
 	t.keys.release(g.key, keyCap(int(g.keyLen)))
 	t.setCap(g, 0)
 	*g = group{}
@@ -188,12 +215,12 @@ func (t *groups) setCap(g *group, n int) {
 		}
 		g.events = r
 	} else {
-		g.len = 0
+		t.setLen(g, 0)
 	}
 	if size > 0 {
 		t.seen.release(old, size)
 	}
-	t.bytes += int64(n-size) * seenBytes
+	t.charge(g.rule, int64(n-size)*seenBytes)
 	g.cap = uint32(n)
 }
 
@@ -232,7 +259,7 @@ func (t *groups) insert(g *group, i int, e seen) {
 	if g.len == g.cap {
 		t.setCap(g, nextCap(int(g.cap)))
 	}
-	g.len++
+	t.setLen(g, int(g.len)+1)
 	ev := t.events(g)
 	copy(ev[i+1:], ev[i:])
 	ev[i] = e
@@ -245,5 +272,5 @@ func (t *groups) drop(g *group, n int) {
 	}
 	ev := t.events(g)
 	copy(ev, ev[n:])
-	g.len -= uint32(n)
+	t.setLen(g, int(g.len)-n)
 }

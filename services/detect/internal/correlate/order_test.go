@@ -186,11 +186,36 @@ func run(t *testing.T, rules []*rule.Rule, list []arrival, r *rand.Rand) (map[st
 			}
 		}
 	}
+	used(t, c)
 	c.Flush(emit)
 	if st := c.Stats(); st.Late > 0 || st.Cut > 0 || st.Evicted > 0 {
 		t.Errorf("%+v", st)
 	}
 	return out, retracted
+}
+
+// used checks what the groups of each rule are said to take.
+func used(t *testing.T, c *Correlator) {
+	t.Helper()
+	total := int64(0)
+	for id, s := range c.rules {
+		want := use{}
+		for i := s.oldest; i != 0; i = c.groups.at(i).newer {
+			g := c.groups.at(i)
+			want.events += int(g.len)
+			want.bytes += int64(groupBytes+8+keyCap(int(g.keyLen))) + seenBytes*int64(g.cap)
+			if g.heavy != 0 {
+				want.bytes += heavyBytes
+			}
+		}
+		if got := *c.groups.of(s.number); got != want {
+			t.Errorf("rule %s takes %+v, but %+v is told", id, want, got)
+		}
+		total += want.bytes
+	}
+	if total != c.groups.bytes {
+		t.Errorf("all rules take %d bytes, but %d are told", total, c.groups.bytes)
+	}
 }
 
 // What stands in the end is a function of the set of events: the order of

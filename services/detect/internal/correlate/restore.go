@@ -120,7 +120,7 @@ func (r *decoder) group(c *Correlator, s *ruleState) {
 	g := c.groups.at(id)
 	g.last, g.touched, g.floor = last, touched, floor
 	c.groups.setCap(g, int(room))
-	g.len = uint32(n)
+	c.groups.setLen(g, int(n))
 	copy(c.groups.events(g), ev)
 	if h == nil {
 		return

@@ -342,7 +342,7 @@ func (c *Correlator) plant(s *ruleState, before int64, x *planted, emit func(fin
 		delete(h.names, ev[from].uid)
 		from++
 	}
-	g.len -= uint32(from - h.done)
+	c.groups.setLen(g, int(g.len)-(from-h.done))
 	copy(ev[h.done:], ev[from:])
 	h.known = slices.DeleteFunc(h.known, func(k *known) bool {
 		return k.at < before && (h.base.open == nil || c.knownOf(s, g, h, h.base.open) != k)

@@ -17,14 +17,24 @@ type Stats struct {
 	Bytes      int64  // of the state now, about
 }
 
-// RuleStats is the state of one rule.
+// RuleStats is the state of one rule, and what happened since the start.
 type RuleStats struct {
-	Groups    int
-	Signals   uint64
-	Evicted   uint64
-	Late      uint64
-	Cut       uint64
-	Watermark int64 // ms since 1970; 0: not known yet
+	Groups  int    `json:"groups"`
+	Events  int    `json:"events"` // that the groups hold
+	Bytes   int64  `json:"bytes"`  // about
+	Signals uint64 `json:"signals"`
+	Evicted uint64 `json:"evicted"` // groups forgotten for lack of room
+	Late    uint64 `json:"late"`    // signals that came when all around them was settled
+	Cut     uint64 `json:"cut"`     // events and values forgotten because their group has too many
+	// Lag is how far the rule's watermark is behind the newest record, in ms; -1:
+	// there is none yet. It includes the lateness that the rule allows.
+	Lag int64 `json:"lag_ms"`
+}
+
+// Plus is the state of a rule in two partitions together.
+func (x RuleStats) Plus(y RuleStats) RuleStats {
+	return RuleStats{Groups: x.Groups + y.Groups, Events: x.Events + y.Events, Bytes: x.Bytes + y.Bytes, Signals: x.Signals + y.Signals,
+		Evicted: x.Evicted + y.Evicted, Late: x.Late + y.Late, Cut: x.Cut + y.Cut, Lag: max(x.Lag, y.Lag)}
 }
 
 // Stats returns the counters.
@@ -44,9 +54,10 @@ func (c *Correlator) Rules() map[string]RuleStats {
 		if s.events == 0 && s.groups == 0 {
 			continue
 		}
-		x := RuleStats{Groups: s.groups, Signals: s.events, Evicted: s.evicted, Late: s.tooLate, Cut: s.scratch.cut}
+		u := c.groups.of(s.number)
+		x := RuleStats{Groups: s.groups, Events: u.events, Bytes: u.bytes, Signals: s.events, Evicted: s.evicted, Late: s.tooLate, Cut: s.scratch.cut, Lag: -1}
 		if s.mark > never {
-			x.Watermark = s.mark
+			x.Lag = max(c.received-s.mark, 0)
 		}
 		out[id] = x
 	}

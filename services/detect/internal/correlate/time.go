@@ -346,7 +346,7 @@ func (c *Correlator) cut(s *ruleState, g *group, emit func(finding.Alert)) {
 		h.done, h.base.start = max(h.done-n, 0), max(h.base.start-n, 0)
 		c.rerun(s, g)
 	}
-	c.warn(s, "correlation forgets events of a group that is too busy", "limit", most)
+	c.warn(s, "correlation forgets events of a group that is too busy", "max_events", most)
 }
 
 // compact leaves out settled events that are followed by one of the same kind:
@@ -418,7 +418,7 @@ func (c *Correlator) bound(s *ruleState, but uint32, emit func(finding.Alert)) {
 		c.remove(s, s.oldest)
 		s.evicted++
 		c.stats.Evicted++
-		c.warn(s, "correlation forgets groups for lack of room", "limit", c.limits.Groups, "evicted", s.evicted)
+		c.warn(s, "correlation forgets groups for lack of room", "max_groups", c.limits.Groups, "max_memory", c.limits.Bytes, "evicted", s.evicted)
 	}
 	if s.groups > c.limits.Groups && s.oldest != but {
 		evict(s)
@@ -442,7 +442,7 @@ func (c *Correlator) bound(s *ruleState, but uint32, emit func(finding.Alert)) {
 	}
 }
 
-func (c *Correlator) bytes() int64 { return c.groups.bytes + c.heavyMem }
+func (c *Correlator) bytes() int64 { return c.groups.bytes + c.values }
 
 // warn logs each time what happened has doubled.
 func (c *Correlator) warn(s *ruleState, text string, args ...any) {
@@ -451,5 +451,5 @@ func (c *Correlator) warn(s *ruleState, text string, args ...any) {
 		return
 	}
 	s.logged = n
-	c.log.Warn(text, append([]any{"rule", s.rule.ID}, append(args, "hint", "group by fewer or less variable fields, or shorten timespan, lateness and suppress")...)...)
+	c.log.Warn(text, append([]any{"rule", s.rule.ID}, append(args, "hint", "group by fewer or less variable fields, shorten timespan, lateness and suppress, or raise the bound under detect.correlation")...)...)
 }

@@ -27,6 +27,8 @@ type status struct {
 	Blind      []string          `json:"blind"`   // rules all of whose sources have
 	Resting    []string          `json:"resting"` // rules that cost too much to be evaluated
 	Detect     []detect.Instance `json:"detect"`  // who detects, and owns what
+	// Correlation is what correlation holds, some seconds ago.
+	Correlation detect.Correlation `json:"correlation"`
 	// Learning has what rules that rest on the past know of it.
 	Learning map[string]detect.Learning `json:"learning"`
 }
@@ -72,6 +74,9 @@ func (a *app) statusCommand() *cobra.Command {
 		if out.Detect, err = detect.ReadInstances(cmd.Context(), b); err != nil {
 			out.Detect = []detect.Instance{} // none has been here since the bus began
 		}
+		if out.Correlation, err = detect.ReadCorrelation(cmd.Context(), b); err != nil {
+			out.Correlation = detect.Correlation{Rules: map[string]detect.RuleState{}}
+		}
 		out.Pulls = pulls(cmd.Context(), s.IngestURL)
 		if ch, err := a.clickhouse(cmd.Context()); err != nil {
 			out.ClickHouse = err.Error()
@@ -93,6 +98,7 @@ func (a *app) statusCommand() *cobra.Command {
 		if len(out.Resting) > 0 {
 			fmt.Fprintf(w, "resting      %s (these rules cost too much and are not evaluated for a while)\n\n", strings.Join(out.Resting, ", "))
 		}
+		printCorrelation(w, &out.Correlation)
 		printLearning(w, out.Learning)
 		if err := printStreams(w, out.Streams); err != nil {
 			return err
@@ -130,6 +136,21 @@ func printStreams(w io.Writer, streams []bus.StreamState) error {
 		t.row(st.Name, st.Messages, fmt.Sprintf("%.1f", float64(st.Bytes)/1e6), full, since)
 	}
 	return t.flush()
+}
+
+// printCorrelation shows how much correlation holds, and the rules for which it
+// had to forget something.
+func printCorrelation(w io.Writer, c *detect.Correlation) {
+	if c.Groups == 0 && c.Evicted+c.Cut == 0 {
+		return
+	}
+	fmt.Fprintf(w, "correlation  %d groups, %.1f MB\n", c.Groups, float64(c.Bytes)/1e6)
+	for _, id := range slices.Sorted(maps.Keys(c.Rules)) {
+		if r := c.Rules[id]; r.Evicted+r.Cut > 0 {
+			fmt.Fprintf(w, "no room      %s: %d groups and %d events forgotten, holds %d groups; see detect.correlation in docs/configuration.md\n", id, r.Evicted, r.Cut, r.Groups)
+		}
+	}
+	fmt.Fprintln(w)
 }
 
 // printLearning shows what rules that rest on the past know of it.

@@ -98,6 +98,8 @@ type Detect struct {
 	Rules   string         `yaml:"rules"`
 	Silence detect.Silence `yaml:"silence"` // sources that stop sending
 	Budget  detect.Budget  `yaml:"budget"`  // what one rule may cost
+	// Correlation bounds what correlation keeps in memory.
+	Correlation detect.Limits `yaml:"correlation"`
 	// Inhibit mutes alerts while others fire.
 	Inhibit []detect.Inhibition `yaml:"inhibit"`
 }
@@ -176,7 +178,7 @@ func Default() Config {
 		Data:    DefaultData(),
 		Log:     Log{Level: "info", Format: "text"},
 		Ingest:  Ingest{Addr: "127.0.0.1:8480"},
-		Detect:  Detect{Budget: detect.DefaultBudget()},
+		Detect:  Detect{Budget: detect.DefaultBudget(), Correlation: detect.DefaultLimits()},
 		Respond: Respond{Addr: "127.0.0.1:8481"},
 		ClickHouse: ClickHouse{
 			Addr: "127.0.0.1:8123",
@@ -291,6 +293,9 @@ func (c *Config) check(data []byte) error {
 	}
 	if err := c.Detect.Budget.Check(); err != nil {
 		return at("detect.budget", "%s", err)
+	}
+	if err := c.Detect.Correlation.Check(); err != nil {
+		return at("detect.correlation", "%s", err)
 	}
 	if err := c.Detect.Silence.Check(); err != nil {
 		return at("detect.silence", "%s", err)
