@@ -12,7 +12,7 @@ import (
 type known struct {
 	alert     finding.Alert // as it was published last, without EventUIDs
 	at        int64         // when it fired
-	count     int64         // when it was published last
+	count     int64         // when it was raised or had doubled
 	retracted bool
 	stands    bool // seen in the walk at hand
 }
@@ -80,9 +80,14 @@ func (c *Correlator) tell(s *ruleState, g *group, h *heavy, f *fire, sig *findin
 		c.stats.Alerts++
 	} else if k.retracted {
 		c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
-	} else if f.count >= 2*k.count || s.feeds && f.at != k.at {
-		// Who correlates the alert must know when it fired.
+	} else if f.count >= 2*k.count {
 		c.publish(s, k, f, finding.Amended, sig, emit)
+	} else if s.feeds && f.at != k.at {
+		// Who correlates the alert must know when it fired. It is still told when
+		// it has doubled.
+		doubles := k.count
+		c.publish(s, k, f, finding.Amended, sig, emit)
+		k.count = doubles
 	}
 	return k
 }
