@@ -100,30 +100,34 @@ func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 	return append(rules, rs...), append(problems, ps...), nil
 }
 
-// named finds rules by id among the built-in ones and those of files. An
-// argument is an id, a file or a folder.
-func (a *author) named(args []string) ([]*rule.Rule, error) {
+// named finds rules by id among those that known lists (builtIn, live), and those
+// of files. An argument is an id, a file or a folder.
+func (a *author) named(args []string, known func() ([]*rule.Rule, error)) ([]*rule.Rule, error) {
 	if len(args) == 0 {
 		return nil, errors.New("which rule? give an id or a path")
 	}
 	var rules []*rule.Rule
 	for _, arg := range args {
-		var paths []string
-		if _, err := os.Stat(arg); err == nil {
-			paths = []string{arg}
+		var rs []*rule.Rule
+		var problems []rule.Problem
+		_, err := os.Stat(arg)
+		file := err == nil
+		if file {
+			rs, problems, err = a.load([]string{arg})
+		} else {
+			rs, err = known()
 		}
-		rs, problems, err := a.load(paths)
 		if err != nil {
 			return nil, err
 		}
-		if paths == nil {
+		if !file {
 			ids := make([]string, len(rs))
 			for i, r := range rs {
 				ids[i] = r.ID
 			}
-			rs = slices.DeleteFunc(rs, func(r *rule.Rule) bool { return r.ID != arg })
+			rs = slices.DeleteFunc(slices.Clone(rs), func(r *rule.Rule) bool { return r.ID != arg })
 			if len(rs) == 0 {
-				return nil, fmt.Errorf("%s is neither a file nor the id of a built-in rule%s", arg, nearest(arg, ids))
+				return nil, fmt.Errorf("%s is neither a file nor the id of a rule that is known%s", arg, nearest(arg, ids))
 			}
 		}
 		if len(rs) == 0 {

@@ -21,7 +21,8 @@ func (a *author) backtestCommand() *cobra.Command {
 		Use: "backtest ID|PATH…", Short: "Run rules over the events that are stored", SilenceUsage: true,
 		Long: "Runs rules over the events that the running hub has stored, with the code that live detection runs,\n" +
 			"correlations included, and tells what they would have raised: alerts per day, the entities with most,\n" +
-			"precision where analysts have judged alerts (`vagus alerts disposition`), and sample events.\n\n" +
+			"precision where analysts have judged alerts (`vagus alerts disposition`), the playbooks that would have acted,\n" +
+			"and sample events. An id is that of a rule that the hub runs: built in, of its folder or pushed.\n\n" +
 			"ClickHouse is given a condition that every match fulfils, and sends only the events that fulfil it and the\n" +
 			"columns that the rules read; what is exact is decided here. Correlations also get what happened before\n" +
 			"--since, as long as it may matter. Several rules cost little more than one.",
@@ -39,11 +40,12 @@ func (a *author) backtestCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("backtest: %w", err)
 		}
-		rules, err := a.named(args)
+		live := a.live(c.Context())
+		rules, err := a.named(args, live)
 		if err != nil {
 			return fmt.Errorf("backtest: %w", err)
 		}
-		all, err := a.withBases(rules)
+		all, err := a.withBases(rules, live)
 		if err != nil {
 			return fmt.Errorf("backtest: %w", err)
 		}
@@ -59,10 +61,20 @@ func (a *author) backtestCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("backtest: %w", err)
 		}
-		if a.json {
-			return a.print(c.OutOrStdout(), res)
+		done, err := a.responses(res.Alerts)
+		if err != nil {
+			return fmt.Errorf("backtest: %w", err)
 		}
-		return writeBacktest(c.OutOrStdout(), rules, res, limit)
+		if a.json {
+			return a.print(c.OutOrStdout(), struct {
+				*history.Backtest
+				Playbooks []reaction `json:"playbooks"`
+			}{res, done})
+		}
+		if err := writeBacktest(c.OutOrStdout(), rules, res, limit); err != nil || a.Playbooks == nil {
+			return err
+		}
+		return writeReactions(c.OutOrStdout(), done, limit)
 	}
 	return c
 }

@@ -59,7 +59,7 @@ func (a *author) benchCommand() *cobra.Command {
 }
 
 func (a *author) bench(c *cobra.Command, o benchOptions, args []string) error {
-	rules, err := a.named(args)
+	rules, err := a.named(args, a.builtIn)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}

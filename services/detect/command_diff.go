@@ -21,7 +21,7 @@ func (a *author) diffCommand() *cobra.Command {
 		Use: "diff OLD NEW", Short: "Compare what two versions of rules would have raised, and what would have been done", SilenceUsage: true, Args: cobra.ExactArgs(2),
 		Long: "Runs two versions of a rule (or of a folder of rules) over the same stored events and tells which alerts\n" +
 			"the new version adds and which it loses, and on which assets which playbooks would act more or less.\n" +
-			"OLD and NEW are ids of built-in rules, files or folders. An alert that only begins or ends elsewhere is kept.",
+			"OLD and NEW are ids of rules that the hub runs (built in, of its folder or pushed), files or folders. An alert that only begins or ends elsewhere is kept.",
 		Example: "  vagus rules diff ai-gateway.prompt-injection-burst ./prompt-injection-burst.yml --since 7d\n" +
 			"  git show HEAD:rules/linux/audit-cleared.yml > /tmp/old.yml && vagus rules diff /tmp/old.yml rules/linux/audit-cleared.yml\n" +
 			"  vagus rules diff old/rules rules --since 30d --json | jq '.added | length'",
@@ -34,12 +34,13 @@ func (a *author) diffCommand() *cobra.Command {
 			return fmt.Errorf("diff: %w", err)
 		}
 		var sides [2]history.Side
+		live := a.live(c.Context())
 		for i, arg := range args {
-			rules, err := a.named([]string{arg})
+			rules, err := a.named([]string{arg}, live)
 			if err != nil {
 				return fmt.Errorf("diff: %w", err)
 			}
-			all, err := a.withBases(rules)
+			all, err := a.withBases(rules, live)
 			if err != nil {
 				return fmt.Errorf("diff: %w", err)
 			}

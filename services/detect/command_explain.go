@@ -53,7 +53,7 @@ type explained struct {
 }
 
 func (a *author) explain(w io.Writer, args []string) error {
-	rules, err := a.named(args)
+	rules, err := a.named(args, a.builtIn)
 	if err != nil {
 		return fmt.Errorf("explain: %w", err)
 	}

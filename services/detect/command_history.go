@@ -83,8 +83,8 @@ func (o *CommandOptions) events(ctx context.Context) (*clickhouse.Client, error)
 }
 
 // withBases adds to rules those that their correlations name, from the same
-// files or from the built-in rules, and so on.
-func (a *author) withBases(rules []*rule.Rule) ([]*rule.Rule, error) {
+// files or from the rules that are known, and so on.
+func (a *author) withBases(rules []*rule.Rule, list func() ([]*rule.Rule, error)) ([]*rule.Rule, error) {
 	named := func(r *rule.Rule) []string {
 		var ids []string
 		if r.Correlate != nil {
@@ -107,7 +107,7 @@ func (a *author) withBases(rules []*rule.Rule) ([]*rule.Rule, error) {
 				continue
 			}
 			if known == nil {
-				built, _, err := a.load(nil)
+				built, err := list()
 				if err != nil {
 					return nil, err
 				}
@@ -118,7 +118,7 @@ func (a *author) withBases(rules []*rule.Rule) ([]*rule.Rule, error) {
 			}
 			base := known[id]
 			if base == nil {
-				return nil, fmt.Errorf("%s correlates the rule %s, which is neither built in nor in the files given: name its file too", out[i].ID, id)
+				return nil, fmt.Errorf("%s correlates the rule %s, which is neither known nor in the files given: name its file too", out[i].ID, id)
 			}
 			have[id] = true
 			out = append(out, base)

@@ -21,6 +21,8 @@ type CommandOptions struct {
 	// ClickHouse opens the events stored so far, as the read-only user. The
 	// caller closes it.
 	ClickHouse func(context.Context) (*clickhouse.Client, error)
+	// RulesDir is the folder of rules of the running hub; "": it has none.
+	RulesDir func() (string, error)
 	// Bus connects to the running hub's bus. The caller closes it.
 	Bus func(context.Context) (*bus.Bus, error)
 	// Normalize turns records of a source (auto: whatever each is recognised

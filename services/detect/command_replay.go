@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,15 +23,15 @@ func ReplayCommand(opts CommandOptions) *cobra.Command {
 	limit := 20
 	c := &cobra.Command{
 		Use: "replay --diff", Short: "Find alerts that live detection missed, or raised otherwise, and why", SilenceUsage: true, Args: cobra.NoArgs,
-		Long: "Runs the rules as they are over the stored events and compares the alerts with those that live detection\n" +
-			"raised. For each difference it looks for the reason: events that came late or are not stored, a rule that\n" +
+		Long: "Runs the rules that the hub runs (built in, of its folder, pushed) over the stored events and compares the\n" +
+			"alerts with those that live detection raised. For each difference it looks for the reason: events that came late or are not stored, a rule that\n" +
 			"was changed since, an alert that was taken back. Exit code 1 if live missed one.",
 		Example: "  vagus replay --diff --since 24h\n  vagus replay --diff --since 7d --rules /etc/vagus/rules --json | jq '.missed[] | {rule, why}'",
 	}
 	s.flags(c, "24h")
 	c.Flags().BoolVar(&diff, "diff", false, "compare with the alerts that were raised live")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Flags().StringSliceVar(&rules, "rules", nil, "files or folders of rules besides the built-in ones, which they replace")
+	c.Flags().StringSliceVar(&rules, "rules", nil, "files or folders of rules besides those that the hub runs, which they replace")
 	c.Flags().IntVar(&limit, "limit", limit, "how many differences of each kind are shown")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if !diff {
@@ -41,7 +42,7 @@ func ReplayCommand(opts CommandOptions) *cobra.Command {
 			return fmt.Errorf("replay: %w", err)
 		}
 		a := &author{CommandOptions: opts}
-		set, err := a.running(rules)
+		set, err := a.running(c.Context(), rules)
 		if err != nil {
 			return fmt.Errorf("replay: %w", err)
 		}
@@ -70,10 +71,10 @@ func ReplayCommand(opts CommandOptions) *cobra.Command {
 	return c
 }
 
-// running is the set that a hub runs: the built-in rules that are enabled, and
-// those of files, which replace them.
-func (a *author) running(paths []string) (*history.Set, error) {
-	all, _, err := a.load(nil)
+// running is the set that the hub runs, as far as it is enabled, and those of
+// files, which replace them.
+func (a *author) running(ctx context.Context, paths []string) (*history.Set, error) {
+	all, err := a.live(ctx)()
 	if err != nil {
 		return nil, err
 	}

@@ -160,7 +160,7 @@ func (a *author) trace(c *cobra.Command, o traceOptions, args []string) error {
 			o.all = true
 		}
 	} else {
-		rules, err = a.named(args)
+		rules, err = a.named(args, a.builtIn)
 	}
 	if err != nil {
 		return fmt.Errorf("explain: %w", err)

@@ -46,7 +46,8 @@ func (a *author) tuneCommand() *cobra.Command {
 		if err := x.check(now, write); err != nil {
 			return fmt.Errorf("tune: %w", err)
 		}
-		rules, err := a.named(args)
+		live := a.live(c.Context())
+		rules, err := a.named(args, live)
 		if err != nil {
 			return fmt.Errorf("tune: %w", err)
 		}
@@ -57,7 +58,7 @@ func (a *author) tuneCommand() *cobra.Command {
 		if _, err := os.Stat(args[0]); write && err != nil {
 			return fmt.Errorf("tune: %s is built in and cannot be written: give its file, or copy it into your rules", r.ID)
 		}
-		all, err := a.withBases(rules)
+		all, err := a.withBases(rules, live)
 		if err != nil {
 			return fmt.Errorf("tune: %w", err)
 		}

@@ -276,6 +276,12 @@ func (h *Hub) startDetect(connect func(string) (*bus.Bus, error)) error {
 	opts.Bus, opts.Logger, opts.Content, opts.RulesDir = b, h.opts.Logger.With("part", "detect"), content.Rules, h.opts.Config.Detect.Rules
 	cfg := &h.opts.Config.Detect
 	opts.Silence, opts.Inhibit, opts.Budget, opts.Correlation = cfg.Silence, cfg.Inhibit, cfg.Budget, cfg.Correlation
+	if opts.RulesDir != "" {
+		// Commands may run elsewhere.
+		if h.state.RulesDir, err = filepath.Abs(opts.RulesDir); err != nil {
+			return err
+		}
+	}
 	dsn := h.state.ClickHouseDSN
 	opts.ClickHouse = func(ctx context.Context) (*clickhouse.Client, error) { return clickhouse.Open(ctx, dsn) }
 	d, err := detect.New(opts)

@@ -19,6 +19,13 @@ func (a *app) authors() detect.CommandOptions {
 	previews := sync.OnceValues(func() (func(finding.Alert) ([]respond.Preview, error), error) { return respond.Previews(playbooks()) })
 	return detect.CommandOptions{
 		Content: content.Rules, Health: a.health, ClickHouse: a.clickhouse, Bus: a.bus,
+		RulesDir: func() (string, error) {
+			s, err := a.state()
+			if err != nil {
+				return "", err
+			}
+			return s.RulesDir, nil
+		},
 		Normalize: func(source string, data []byte, received int64, emit func([]byte) error) error {
 			c, err := converter()
 			if err != nil {

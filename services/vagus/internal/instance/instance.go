@@ -23,6 +23,7 @@ type State struct {
 	APIURL        string `json:"api_url"`
 	APIToken      string `json:"api_token"`
 	ClickHouseDSN string `json:"clickhouse_dsn"`      // read-only user
+	RulesDir      string `json:"rules_dir,omitempty"` // folder of more rules
 	LeafAddr      string `json:"leaf_addr,omitempty"` // where edges connect
 	// Edge is the name of an edge, Hub the hub that it hands on to.
 	Edge string `json:"edge,omitempty"`
