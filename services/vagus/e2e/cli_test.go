@@ -100,6 +100,16 @@ func TestListings(t *testing.T) {
 	h.stored("list", 20)
 	eventually(t, 20*time.Second, "a dead letter", func() bool { return h.number("SELECT count() FROM dead_letters") == 1 })
 
+	// Tuning learns from what analysts said of stored alerts.
+	h.cli("alerts", "disposition", al.UID, "benign", "--by", "test")
+	eventually(t, 20*time.Second, "the verdict", func() bool {
+		return h.number("SELECT count() FROM alert_dispositions WHERE alert IN (SELECT uid FROM alerts)") == 1
+	})
+
+	if out := h.cli("alerts", al.UID, "--ocsf"); !strings.Contains(out, `"class_uid":2004`) || !strings.Contains(out, `"risk_score":`) {
+		t.Errorf("alerts --ocsf: %s", out)
+	}
+
 	// What stands after the command, and whether it prints an object a line.
 	type listing struct {
 		args  string
@@ -122,8 +132,10 @@ func TestListings(t *testing.T) {
 		"rules import": {}, "rules import atr": {}, "rules import sigma": {}, "rules import wazuh": {}, // read files of others; see the tests of detect
 		"rules bench": {{args: "ai-gateway.prompt-injection-burst --rounds 1"}}, "rules doc": {{args: "--out " + t.TempDir()}},
 		"rules diff": {{args: "kubernetes.exec-into-ai-workload kubernetes.exec-into-ai-workload"}}, "hunt": {{args: "exists(http_request.path) --since 30d", lines: true}},
-		"rules new": {}, "rules tune": {}, "replay": {}, // write files, need verdicts, compare with the past; see the tests of detect
-		"rules regress": {}, "rules equiv": {}, "rules backtest": {}, "alerts disposition": {}, // see the tests of detect
+		"rules new":  {{args: "made.here --force --out " + t.TempDir()}},
+		"rules tune": {{args: "kubernetes.exec-into-ai-workload --since 30d"}}, "replay": {{args: "--diff --since 30d"}},
+		"rules backtest": {{args: "kubernetes.exec-into-ai-workload --since 30d"}},
+		"rules regress":  {}, "rules equiv": {}, "alerts disposition": {}, // see the tests of detect
 		"send": {}, // sends; see the tests of following and of resuming
 		"tail": {}, // does not end; see TestTail
 	}

@@ -48,15 +48,18 @@ func alerts(ctx context.Context, b *bus.Bus, since time.Time) ([]finding.Alert, 
 }
 
 func (a *app) alertsCommand() *cobra.Command {
-	var asJSON, withMuted bool
+	var asJSON, asOCSF, withMuted bool
 	var level, rule, order string
 	var since time.Duration
 	var limit, minRisk int
 	c := &cobra.Command{
 		Use: "alerts [UID]", Short: "List alerts, or show one whole", Args: cobra.MaximumNArgs(1),
-		Example: "  vagus alerts --min-risk 70 --sort risk\n  vagus alerts --muted --since 168h   # also those that a silence or an inhibition mutes",
+		Example: "  vagus alerts --min-risk 70 --sort risk\n  vagus alerts --muted --since 168h   # also those that a silence or an inhibition mutes\n" +
+			"  vagus alerts --ocsf --limit 1000 > findings.ndjson   # as OCSF Detection Findings, an object a line",
 	}
 	jsonFlag(c, &asJSON)
+	c.Flags().BoolVar(&asOCSF, "ocsf", false, "print OCSF Detection Findings, one JSON object a line")
+	c.MarkFlagsMutuallyExclusive("json", "ocsf")
 	c.Flags().StringVar(&level, "level", "", "only this level and above: informational, low, medium, high, critical")
 	c.Flags().StringVar(&rule, "rule", "", "only rules whose id contains this")
 	c.Flags().DurationVar(&since, "since", 24*time.Hour, "how far back, by the time they were raised")
@@ -105,6 +108,9 @@ func (a *app) alertsCommand() *cobra.Command {
 		}
 		if len(args) == 1 && len(out) == 0 {
 			return fmt.Errorf("alerts: none has the uid %s", args[0])
+		}
+		if asOCSF {
+			return writeFindings(cmd.OutOrStdout(), out)
 		}
 		if asJSON || len(args) == 1 {
 			return printJSON(cmd.OutOrStdout(), out)

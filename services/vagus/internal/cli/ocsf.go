@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/schemas/ocsf"
 )
 
@@ -41,6 +42,24 @@ func writeOCSF(w io.Writer, rows io.Reader) error {
 		}
 	}
 	return lines.Err()
+}
+
+// writeFindings prints alerts as OCSF Detection Findings, a JSON object a line.
+func writeFindings(w io.Writer, alerts []finding.Alert) error {
+	schema, err := ocsf.Load()
+	if err != nil {
+		return err
+	}
+	var out []byte
+	for i := range alerts {
+		if out, err = schema.AppendAlert(out[:0], &alerts[i]); err != nil {
+			return err
+		}
+		if _, err := w.Write(append(out, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // flatRow names the columns of a row by path and leaves out what is absent.
