@@ -3,14 +3,17 @@ package detect
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 	"github.com/vagus-hub/vagus/services/detect/internal/ruletest"
 	"github.com/vagus-hub/vagus/services/detect/internal/wazuh"
+	"github.com/vagus-hub/vagus/services/internal/block"
 )
 
 const threat = `title: "Open sesame"
@@ -156,6 +159,40 @@ func TestImportSigma(t *testing.T) {
 	for _, args := range [][]string{{"sigma", dir, "--check", "--placeholder", "x"}, {"sigma", dir, "--check", "--placeholder", "x="}, {"sigma", dir, "--check", "--placeholder", "x=@/nonexistent"}} {
 		if out, err := importRules(t, args...); err == nil {
 			t.Errorf("%v is taken: %s", args, out)
+		}
+	}
+}
+
+// TestRegressWazuh: logs go through the mappings to the rules that they are for,
+// and what says nothing of a rule is told apart.
+func TestRegressWazuh(t *testing.T) {
+	dir := rulesDir(t, map[string]string{"rules/doors.xml": doors, "testing/tests/d.ini": "[wrong key]\nlog 1 pass = Wrong key in slot 7\nlog 2 pass = A key\nrule = 101\n" +
+		"\n[nothing known]\nlog 1 pass = unknown\nrule = 101\n\n[listed]\nlog 1 pass = x\nrule = 102\n\n[base]\nlog 1 pass = x\nrule = 100\n"})
+	cmd := Command(CommandOptions{Normalize: func(_ string, data []byte, _ int64, emit func([]byte) error) error {
+		log := strings.TrimSpace(string(data))
+		if log == "unknown" {
+			return errors.New("no source's mapping recognises the record")
+		}
+		b := block.NewBuilder(event.FamilyHost)
+		b.SetString(event.Source, "syslog.message")
+		b.SetString(event.ActorAppName, "doord")
+		b.SetString(event.Message, log)
+		b.EndRow()
+		return emit(b.AppendTo(nil, block.Header{Kind: block.KindEvents, Source: "syslog.message"}))
+	}})
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs([]string{"regress", "--wazuh", dir, "--all"})
+	if err := cmd.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err, out.String())
+	}
+	for _, want := range []string{
+		"1 of 2 samples fire their rule (50.0 %)", "of 1 no mapping recognises the log, of 0 another than the rule's does, of 2 the rule is not converted",
+		"rule wazuh.101 does not match (syslog.message)", "it never alerts: others refine it", "unsupported: list",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, out.String())
 		}
 	}
 }

@@ -16,18 +16,27 @@ import (
 	"github.com/vagus-hub/vagus/services/internal/block"
 )
 
-// regressCommand is `rules regress`: Sigma's own regression data.
+// regressCommand is `rules regress`: the samples that sets of rules bring.
 func (a *author) regressCommand() *cobra.Command {
 	var rules []string
+	var wazuh, all bool
 	c := &cobra.Command{
-		Use: "regress DIR", Short: "Run the regression data of a Sigma repository: each rule must fire on its own sample", Args: cobra.ExactArgs(1), SilenceUsage: true,
+		Use: "regress DIR", Short: "Run the samples of a repository of Sigma or Wazuh: each rule must fire on its own", Args: cobra.ExactArgs(1), SilenceUsage: true,
 		Long: "DIR is the folder regression_data of a Sigma repository: info.yml files that name rules, and events beside them as JSON.\n" +
 			"The events go through the mappings, the rules through the compiler and the index, as in the running hub. Rules are\n" +
-			"looked for in the folders rules* beside DIR.",
-		Example: "  vagus rules regress sigma/regression_data\n  vagus rules regress my/regression_data --rules my/rules --json",
+			"looked for in the folders rules* beside DIR.\n\n" +
+			"With --wazuh DIR is the folder ruleset of a Wazuh repository: rules/*.xml are converted, and the logs of\n" +
+			"testing/tests/*.ini go through the mappings. It tells how many fire the rule that they are for, and why others\n" +
+			"say nothing; it fails only if it cannot run.",
+		Example: "  vagus rules regress sigma/regression_data\n  vagus rules regress my/regression_data --rules my/rules --json\n  vagus rules regress --wazuh wazuh/ruleset --all",
 	}
 	c.Flags().StringSliceVar(&rules, "rules", nil, "folders of the rules (default: rules* beside DIR)")
+	c.Flags().BoolVar(&wazuh, "wazuh", false, "DIR is the ruleset of a Wazuh repository")
+	c.Flags().BoolVar(&all, "all", false, "with --wazuh: list every sample that does not fire its rule")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if wazuh {
+			return a.regressWazuh(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0], all)
+		}
 		return a.regress(c.OutOrStdout(), c.ErrOrStderr(), args[0], rules)
 	}
 	return c

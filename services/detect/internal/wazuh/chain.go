@@ -266,7 +266,8 @@ func (s *ruleset) element(d *definition, t tag, out *chain) (clause, error) {
 			dialect = otherwise
 		}
 		paths, guessed := place(name)
-		if guessed {
+		known, isKnown := byValue(name, text)
+		if guessed && !isKnown {
 			out.guessed = append(out.guessed, name)
 		}
 		for _, p := range prefixes {
@@ -274,7 +275,14 @@ func (s *ruleset) element(d *definition, t tag, out *chain) (clause, error) {
 				out.products = merge(out.products, p.products)
 			}
 		}
-		return pattern(paths, dialect, text, negate)
+		c, err := pattern(paths, dialect, text, negate)
+		if err != nil || !isKnown {
+			return c, err
+		}
+		if negate {
+			return and(c, clause{"not (" + known.text + ")", everyFamily}), nil
+		}
+		return or(c, known), nil
 	}
 	switch t.name {
 	case "match":
@@ -354,6 +362,9 @@ func (s *ruleset) decoder(name string, out *chain) (clause, error) {
 		out.guessed = append(out.guessed, "decoder "+name)
 	}
 	out.products, out.classes = merge(out.products, d.products), merge(out.classes, d.classes)
+	if d.when != "" {
+		return clause{d.when, everyFamily}, nil
+	}
 	if len(d.programs) == 0 {
 		return clause{families: everyFamily}, nil
 	}

@@ -30,10 +30,10 @@ var fields = map[string][]string{
 	"win.eventdata.ipAddress": {"src_endpoint.ip"}, "win.eventdata.destinationIp": {"dst_endpoint.ip"}, "win.eventdata.destinationPort": {"dst_endpoint.port"},
 	"win.eventdata.sourceIp": {"src_endpoint.ip"}, "win.eventdata.targetUserSid": {"user.uid"}, "win.eventdata.subjectUserSid": {"actor.user.uid"},
 
-	"aws.eventName": {"api.operation"}, "aws.eventSource": {"api.service.name"}, "aws.sourceIPAddress": {"src_endpoint.ip"}, "aws.source_ip_address": {"src_endpoint.ip"},
+	"aws.eventName": {"api.operation"}, "aws.eventSource": {"api.service"}, "aws.sourceIPAddress": {"src_endpoint.ip"}, "aws.source_ip_address": {"src_endpoint.ip"},
 	"aws.userIdentity.userName": {"actor.user.name"}, "aws.errorCode": {"status_code"}, "aws.error_code": {"status_code"},
 	"github.action": {"api.operation"}, "github.actor": {"actor.user.name"}, "github.repo": {"resource.name"},
-	"gcp.protoPayload.methodName": {"api.operation"}, "gcp.protoPayload.serviceName": {"api.service.name"},
+	"gcp.protoPayload.methodName": {"api.operation"}, "gcp.protoPayload.serviceName": {"api.service"},
 	"audit.type": {"metadata.event_code"}, "audit.key": {"metadata.log_name"}, "audit.exe": {"process.path"}, "audit.command": {"process.name"},
 	"osquery.name":     {"metadata.log_name"},
 	"http_status_code": {"http_response.code"}, "http.hostname": {"http_request.hostname"}, "http.url": {"http_request.path"}, "http.http_method": {"http_request.method"},
@@ -53,10 +53,41 @@ var prefixes = []struct {
 	{"osquery.", []string{"osquery.result"}},
 }
 
-// decoders say what a decoder stands for: programs that write syslog, sources
-// of the hub, or nothing that narrows the events.
+// valued are fields whose values the hub has as numbers: value in lower case →
+// condition.
+var valued = map[string]map[string]string{
+	"action": {
+		"drop": "action_id == 2", "dropped": "action_id == 2", "deny": "action_id == 2", "denied": "action_id == 2", "reject": "action_id == 2", "block": "action_id == 2",
+		"blocked": "action_id == 2", "accept": "action_id == 1", "allow": "action_id == 1", "allowed": "action_id == 1", "pass": "action_id == 1",
+	},
+	"audit.res":     {"success": "status_id == 1", "failed": "status_id == 2", "1": "status_id == 1", "0": "status_id == 2"},
+	"audit.success": {"yes": "status_id == 1", "no": "status_id == 2"},
+}
+
+// byValue is the condition on such a field; false if a value is not known.
+func byValue(name, text string) (clause, bool) {
+	list, ok := plain(text)
+	table := valued[name]
+	if !ok || table == nil {
+		return clause{}, false
+	}
+	var any []clause
+	for _, t := range list {
+		condition := table[strings.ToLower(t.Value)]
+		if condition == "" {
+			return clause{}, false
+		}
+		col, _ := event.ByPath(strings.Fields(condition)[0])
+		any = append(any, clause{condition, col.Families})
+	}
+	return or(any...), true
+}
+
+// decoders say what a decoder stands for: programs that write syslog, another
+// condition on it, sources of the hub, or nothing that narrows the events.
 var decoders = map[string]struct {
 	programs, products, classes []string
+	when                        string
 }{
 	"json": {}, "windows-date-format": {},
 	"windows_eventchannel": {products: windows},
@@ -64,7 +95,7 @@ var decoders = map[string]struct {
 	"web-accesslog":        {classes: []string{"http_activity"}},
 	"nginx-errorlog":       {products: []string{"nginx.error"}},
 	"sshd":                 {programs: []string{"sshd", "sshd-session", "sshd-auth"}},
-	"pam":                  {programs: []string{"login", "sshd", "su", "sudo", "gdm", "cron"}},
+	"pam":                  {when: `(iendsWith(actor.app_name, "(pam_unix)") or icontains(message, "pam_"))`},
 	"kernel":               {programs: []string{"kernel"}},
 }
 

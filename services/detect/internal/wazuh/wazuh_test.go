@@ -219,3 +219,22 @@ func FuzzConvert(f *testing.F) {
 		}
 	})
 }
+
+// TestValues: what decoders call a value, and the hub a number.
+func TestValues(t *testing.T) {
+	const rules = `<group name="x,">
+<rule id="1" level="3"><decoded_as>kernel</decoded_as><action>DROP</action><description>Dropped.</description></rule>
+<rule id="2" level="3"><decoded_as>auditd</decoded_as><field name="audit.res">^failed$</field><description>Failed.</description></rule>
+<rule id="3" level="3"><decoded_as>pam</decoded_as><match>check pass</match><description>PAM.</description></rule>
+<rule id="4" level="3"><decoded_as>kernel</decoded_as><action>other</action><description>Other.</description></rule>
+</group>`
+	got := convert(t, rules)
+	for id, want := range map[int]string{
+		1: "action_id == 2", 2: "status_id == 2", 3: `iendsWith(actor.app_name, "(pam_unix)")`, 4: `icontains(unmapped.action, "other")`,
+	} {
+		c := got[id]
+		if !c.Loaded || !strings.Contains(c.Rule.When.Source, want) || (id < 4) != (len(c.Guessed) == 0) {
+			t.Errorf("%d: %s, guessed %v; want …%s…\n%s", id, c.Reason, c.Guessed, want, c.Text)
+		}
+	}
+}
