@@ -58,7 +58,7 @@ func (c *crowd) next(count int) []byte {
 			Fields: []finding.Pair{{Path: "src_endpoint.ip", Value: "2001:db8::1"}, {Path: "http_request.path", Value: "/v1/chat/completions"}, {Path: "asset.criticality"}, {Path: "threat.lists"}},
 		}
 		if g%5 == 4 {
-			sig.Value = "user-" + strconv.Itoa(c.n%50)
+			sig.Value = "user-" + strconv.Itoa((c.n+c.n/c.groups)%50) // another each time
 		}
 		binary.BigEndian.PutUint64(sig.EventUID[:], uint64(c.n)*0x9e3779b97f4a7c15)
 		binary.BigEndian.PutUint64(sig.EventUID[8:], uint64(c.n))
