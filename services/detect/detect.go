@@ -103,6 +103,7 @@ type Service struct {
 
 	mute       *mute.Mute
 	mutesKnown chan struct{} // closed once the mutes are
+	stalled    time.Duration // see stallTime; set once
 
 	partsMu sync.Mutex // guards what follows
 	rules   []*rule.Rule
@@ -155,7 +156,7 @@ func New(opts Options) (*Service, error) {
 			return nil, fmt.Errorf("detect: %w", err)
 		}
 	}
-	s := &Service{opts: opts, log: opts.Logger, parts: map[int]*partition{}, mute: mute.New(opts.Inhibit, opts.Logger), mutesKnown: make(chan struct{}), sample: match.NewSample(),
+	s := &Service{opts: opts, log: opts.Logger, parts: map[int]*partition{}, mute: mute.New(opts.Inhibit, opts.Logger), mutesKnown: make(chan struct{}), stalled: stallTime, sample: match.NewSample(),
 		costs: costs{resting: map[string]float64{}, names: map[string]float64{}, told: make(chan match.Verdict, maxTold)}}
 	if opts.RulesDir != "" {
 		// Before reading, so that a change in between is not missed.

@@ -110,9 +110,10 @@ func (p *partition) restore(ctx context.Context) (err error) {
 		if !bus.IsBusy(err) || ctx.Err() != nil {
 			break
 		}
+		p.log.Warn("the checkpoint cannot be taken over yet, trying again", "error", err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(time.Second):
 		}
 	}
 	if p.claim == nil || err != nil && !errors.Is(err, bus.ErrRefused) {
@@ -267,6 +268,7 @@ const checkpointRate = 8 << 20
 func (p *partition) saveLoop(ctx context.Context, lose context.CancelCauseFunc) {
 	wait := p.s.opts.CheckpointInterval
 	saved := p.claim.Seq
+	var behind time.Time // since when there is something to read and nothing is read
 	for {
 		select {
 		case <-ctx.Done():
@@ -274,13 +276,21 @@ func (p *partition) saveLoop(ctx context.Context, lose context.CancelCauseFunc) 
 		case <-time.After(wait):
 		}
 		p.tellState(ctx)
-		if p.at() == saved {
-			p.advance(ctx)
+		if p.at() == saved && p.advance(ctx) {
+			if behind.IsZero() {
+				behind = time.Now()
+			}
+			if time.Since(behind) > p.s.stalled {
+				p.log.Error("correlation stands still though its log goes on; it begins again from the checkpoint", "position", saved)
+				p.out.close()
+				lose(errStalled)
+				return
+			}
 		}
 		if p.at() == saved {
 			continue
 		}
-		saved = p.at()
+		saved, behind = p.at(), time.Time{}
 		took, err := p.save(ctx)
 		switch {
 		case errors.Is(err, bus.ErrConflict):
@@ -296,6 +306,12 @@ func (p *partition) saveLoop(ctx context.Context, lose context.CancelCauseFunc) 
 	}
 }
 
+// stallTime is how long a partition may read nothing although its log goes on,
+// before it is begun again: whatever the cause, correlation must not be silent.
+const stallTime = time.Minute
+
+var errStalled = errors.New("correlation stands still")
+
 func (p *partition) at() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -303,17 +319,21 @@ func (p *partition) at() uint64 {
 }
 
 // advance moves the position of a partition that gets nothing along with the
-// stream, so that it does not keep the stream from being trimmed.
-func (p *partition) advance(ctx context.Context) {
+// stream, so that it does not keep the stream from being trimmed. It reports
+// whether there is something to read instead.
+func (p *partition) advance(ctx context.Context) (behind bool) {
 	pos := p.at()
 	_, last, err := p.s.opts.Bus.Bounds(ctx, subjects.StreamSignals)
 	if err != nil || last <= pos {
-		return
+		return false
 	}
 	for _, subject := range []string{p.subject, p.seeds, subjects.SignalsTick} {
 		rec, err := p.s.opts.Bus.Last(ctx, subjects.StreamSignals, subject)
-		if err != nil && !errors.Is(err, bus.ErrNotFound) || err == nil && rec.Seq > pos {
-			return
+		if err != nil && !errors.Is(err, bus.ErrNotFound) {
+			return false
+		}
+		if err == nil && rec.Seq > pos {
+			return true
 		}
 	}
 	p.mu.Lock()
@@ -321,6 +341,7 @@ func (p *partition) advance(ctx context.Context) {
 	if p.position == pos {
 		p.position = last
 	}
+	return false
 }
 
 // save stores state and position once every alert up to the position is durable.
@@ -341,12 +362,16 @@ func (p *partition) save(ctx context.Context) (pause time.Duration, err error) {
 		return 0, err
 	}
 	pause = max(20*time.Since(begin), time.Duration(len(state))*time.Second/checkpointRate)
-	if err := p.out.wait(ctx, last); err != nil {
+	durable, stop := context.WithTimeout(ctx, p.s.stalled)
+	err = p.out.wait(durable, last)
+	stop()
+	if err != nil {
 		return pause, err
 	}
 	// A checkpoint that was begun is finished, so that shutdown does not leave
-	// half of one to be cleaned up.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	// half of one to be cleaned up. A large one takes longer.
+	limit := 10*time.Second + time.Duration(len(state))*time.Second/(4<<20)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	if err := p.claim.Save(ctx, seq, state); err != nil {
 		return pause, err

@@ -80,7 +80,14 @@ func (b *Bus) ClaimCheckpoint(ctx context.Context, stream, name string) (*Claim,
 	return c, nil
 }
 
+// transferTime is how long the state of a checkpoint may take to be read or
+// written. A busy disk takes a few MB a second; without a deadline of its own the
+// client gives up after five seconds, and a large state could never be loaded.
+const transferTime = 2 * time.Minute
+
 func (c *Claim) load(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, transferTime)
+	defer cancel()
 	os, err := c.bus.js.ObjectStore(ctx, subjects.StoreState)
 	if err != nil {
 		return nil, classify("load state", err)
