@@ -89,6 +89,9 @@ func operatorOf(n *ast.BinaryNode) string {
 	return n.Operator
 }
 
+// Opposite is the tree that holds where n does not.
+func Opposite(n *Node) *Node { return negate(n, true) }
+
 // negate is De Morgan's law over a lowered tree.
 func negate(n *Node, neg bool) *Node {
 	if !neg {

@@ -111,7 +111,7 @@ func negative(r *rule.Rule) (rule.TestEvent, string, bool) {
 	var found rule.TestEvent
 	try := func(i int, more ...*lang.Node) bool {
 		kids := append(slices.Clone(parts[:i]), parts[i+1:]...)
-		root := &lang.Node{Op: lang.And, Kids: append(append(kids, inverted(parts[i])), more...)}
+		root := &lang.Node{Op: lang.And, Kids: append(append(kids, lang.Opposite(parts[i])), more...)}
 		return search(root, func(v solution) bool {
 			e, ok := build(r, v)
 			if !ok || len(v) == 0 || matches(m, e) {

@@ -122,22 +122,6 @@ func (s *solver) values() (solution, bool) {
 	return out, true
 }
 
-// inverted is the opposite of a condition.
-func inverted(n *lang.Node) *lang.Node {
-	out := *n
-	switch n.Op {
-	case lang.And, lang.Or:
-		out.Op = lang.And + lang.Or - n.Op
-		out.Kids = make([]*lang.Node, len(n.Kids))
-		for i, k := range n.Kids {
-			out.Kids[i] = inverted(k)
-		}
-	default:
-		out.Neg = !n.Neg
-	}
-	return &out
-}
-
 // negates says that every atom of a condition is a denial: what filters are.
 func negates(n *lang.Node) bool {
 	all := true

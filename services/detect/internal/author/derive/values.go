@@ -206,7 +206,7 @@ func elements(atoms []*lang.Node) (any, bool) {
 	for _, a := range atoms {
 		switch {
 		case a.Op == lang.AllOf && a.Neg:
-			demands = append(demands, inverted(a.Elem))
+			demands = append(demands, lang.Opposite(a.Elem))
 		case a.Op == lang.AllOf:
 			each = append(each, a.Elem)
 		case a.Op == lang.AtLeast && a.Neg: // whether there are few enough shows when it is run

@@ -194,24 +194,8 @@ func (l *logic) values(n *lang.Node, others []*lang.Node) string {
 
 // always reports that a node holds for every event: its opposite never does.
 func (l *logic) always(n *lang.Node) bool {
-	why, _ := l.never(opposite(n), nil, false)
+	why, _ := l.never(lang.Opposite(n), nil, false)
 	return why != ""
-}
-
-// opposite is De Morgan's law.
-func opposite(n *lang.Node) *lang.Node {
-	out := *n
-	switch n.Op {
-	case lang.And, lang.Or:
-		out.Op = lang.And + lang.Or - n.Op
-		out.Kids = make([]*lang.Node, len(n.Kids))
-		for i, k := range n.Kids {
-			out.Kids[i] = opposite(k)
-		}
-	default:
-		out.Neg = !n.Neg
-	}
-	return &out
 }
 
 // short is an atom's text, cut.
