@@ -132,15 +132,21 @@ func (t *ticker) restore(ctx context.Context) error {
 		t.last, t.told = rec.Seq, tick{Floor: last.Floor, At: last.At}
 		t.covered = max(t.covered, last.Floor)
 		t.rounds.Set(t.l.s.matcher.Load().waits)
-		now := time.Now().UnixMilli()
+		now, told, untold := time.Now().UnixMilli(), 0, false
 		for _, s := range last.Sources {
 			if t.rounds.Restore(s.Source, s.Clock) {
+				continue
+			}
+			told++
+			if c := t.sources[s.Source]; c != nil && c.Clock > s.Clock {
+				untold = true
 				continue
 			}
 			t.merge(s.Source, s.Clock, now)
 			t.sources[s.Source].Idle = s.Idle
 		}
-		t.changed = false
+		// What was heard since that tick, or could not be published, is still news.
+		t.changed = untold || len(t.sources) > told
 		return nil
 	case !errors.Is(err, bus.ErrNotFound):
 		return err

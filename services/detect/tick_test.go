@@ -1,11 +1,14 @@
 package detect
 
 import (
+	"encoding/json"
 	"log/slog"
+	"maps"
 	"testing"
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/event"
+	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
@@ -66,6 +69,56 @@ func TestIdleSources(t *testing.T) {
 	}
 	if err := x.idle(t.Context(), sec(600+int64(forgetAfter/time.Second)+1)); err != nil || len(x.sources) != 1 || !x.sources["replayed"].Idle || x.sources["replayed"].Clock != sec(5) {
 		t.Errorf("after a day without a word: %+v, %v", x.sources, err)
+	}
+}
+
+// What a leader heard while somebody else stored a tick, so that its own was
+// refused, is told with its next.
+func TestARefusedTickIsMadeUpFor(t *testing.T) {
+	b := testkit.Bus(t)
+	s := &Service{log: slog.New(slog.DiscardHandler)}
+	s.opts.Bus = b
+	s.matcher.Store(&generation{})
+	const hour = int64(3600_000)
+	told := func() map[string]int64 {
+		rec, err := b.Last(t.Context(), subjects.StreamSignals, subjects.SignalsTick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last tick
+		if err := json.Unmarshal(rec.Data, &last); err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]int64{}
+		for _, s := range last.Sources {
+			out[s.Source] = s.Clock
+		}
+		return out
+	}
+	one, two := newTicker(&leader{s: s, log: s.log}), newTicker(&leader{s: s, log: s.log})
+	one.merge("nginx.access", hour, hour)
+	if err := one.publish(t.Context(), hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.restore(t.Context()); err != nil || two.changed {
+		t.Fatalf("%v, changed %v", err, two.changed)
+	}
+	two.merge("litellm", 2*hour, 2*hour)
+	if err := two.publish(t.Context(), 2*hour); err != nil {
+		t.Fatal(err)
+	}
+	one.merge("nginx.access", 3*hour, 3*hour)
+	if err := one.publish(t.Context(), 3*hour); err == nil {
+		t.Fatal("one of two leaders did not notice the other")
+	}
+	if err := one.restore(t.Context()); err != nil || !one.changed {
+		t.Fatalf("%v, changed %v", err, one.changed)
+	}
+	if err := one.publish(t.Context(), 4*hour); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := told(), (map[string]int64{"nginx.access": 3 * hour, "litellm": 2 * hour}); !maps.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
 	}
 }
 

@@ -85,6 +85,7 @@ func (b *Bus) read(ctx context.Context, stream string, filters []string, first, 
 		fail(err)
 		return
 	}
+	defer b.dropReader(stream, cons)
 	endless := last == ^uint64(0)
 	if info := cons.CachedInfo(); !endless && info != nil && info.NumPending == 0 {
 		return
@@ -116,6 +117,20 @@ func (b *Bus) read(ctx context.Context, stream string, filters []string, first, 
 		if !yield(r, nil) || seq == last || !endless && meta.NumPending == 0 {
 			return
 		}
+	}
+}
+
+// dropReader deletes the consumer of a read that has ended. The server would do so
+// after a minute, but many short reads need more consumers than a stream may have.
+func (b *Bus) dropReader(stream string, cons jetstream.Consumer) {
+	info := cons.CachedInfo()
+	if info == nil || !b.Conn().IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := b.js.DeleteConsumer(ctx, stream, info.Name); err != nil {
+		b.log.Debug("the consumer of a read stays for a minute", "stream", stream, "error", err)
 	}
 }
 

@@ -38,6 +38,9 @@ func TestReadFrom(t *testing.T) {
 			}
 		})
 	}
+	if info, err := b.js.Stream(t.Context(), "EVENTS"); err != nil || info.CachedInfo().State.Consumers != 0 {
+		t.Errorf("consumers are left: %v, %+v", err, info.CachedInfo().State)
+	}
 	if r, err := b.Get(t.Context(), "EVENTS", 3); err != nil || r.Subject != "events.ai" {
 		t.Errorf("get: %v %v", r.Subject, err)
 	}

@@ -72,16 +72,15 @@ func content(t *testing.T) fs.FS {
 // start of the events; retention does not matter to the tables of the test.
 var start = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 
-// seen is the part of an alert that must be the same: what fired, for whom and
-// when. How often it was told on the way, which of its events the text shows, and
-// what it came to by then (count, value, last event) is how far live had come: live
-// detection tells the last of that when its sources have gone on, which on a busy
-// machine took minutes. And when it was raised is when live came to know.
+// seen is the part of an alert that must be the same: what fired, for whom, when,
+// and what it came to in the end. How often it was told on the way, and which of
+// its events the text shows, is how far live had come; and when it was raised is
+// when live came to know.
 func seen(a finding.Alert) finding.Alert {
 	return finding.Alert{
 		UID: a.UID, Rule: a.Rule, RuleTitle: a.RuleTitle, Version: a.Version, Level: a.Level, Lane: a.Lane, Tags: a.Tags,
 		Entity: a.Entity, Group: a.Group, Threshold: a.Threshold, Time: a.Time, FirstSeen: a.FirstSeen,
-		Until: a.Until, Sources: a.Sources,
+		LastSeen: a.LastSeen, Until: a.Until, Count: a.Count, Value: a.Value, Sources: a.Sources, EventUIDs: a.EventUIDs,
 	}
 }
 
@@ -100,6 +99,7 @@ func live(t *testing.T, m *maker, want map[string]finding.Alert) map[string]find
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
+	alerts := told{b: b}
 	sent := 0
 	send := func(until int) {
 		for ; sent < until; sent++ {
@@ -112,11 +112,11 @@ func live(t *testing.T, m *maker, want map[string]finding.Alert) map[string]find
 	// be overtaken by hours of events: no real source sends these in a second.
 	for _, x := range m.tests {
 		send(x.until)
-		for begin := time.Now(); time.Since(begin) < 2*time.Second && !raisedIn(want, published(t, b), x.from, x.to); {
+		for begin := time.Now(); time.Since(begin) < 2*time.Second && !raisedIn(want, alerts.published(t), x.from, x.to); {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
-	told, ahead := time.Time{}, time.Duration(0)
+	moved, ahead := time.Time{}, time.Duration(0)
 	var got map[string]finding.Alert
 	lacks := ""
 	defer func() {
@@ -125,14 +125,14 @@ func live(t *testing.T, m *maker, want map[string]finding.Alert) map[string]find
 		}
 	}()
 	complete := func() bool {
-		got = published(t, b)
-		if time.Since(told) > 2*time.Second {
+		got = alerts.published(t)
+		if time.Since(moved) > 2*time.Second {
 			// Time goes on, for the sources and on the wall, and everybody hears of it.
-			told = time.Now()
+			moved = time.Now()
 			m.quiet()
 			send(len(m.payloads))
 			ahead += time.Hour
-			tickAt(t, b, told.Add(ahead))
+			tickAt(t, b, moved.Add(ahead))
 		}
 		for uid, a := range want {
 			if cmp.Equal(a, got[uid]) {
@@ -153,7 +153,7 @@ func live(t *testing.T, m *maker, want map[string]finding.Alert) map[string]find
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	return published(t, b)
+	return alerts.published(t)
 }
 
 // tickAt repeats the last tick as one of another time on the wall: groups are
@@ -189,13 +189,24 @@ func raisedIn(want, got map[string]finding.Alert, from, to time.Time) bool {
 	return true
 }
 
-func published(t *testing.T, b *bus.Bus) map[string]finding.Alert {
+// told reads the alerts as they come.
+type told struct {
+	b      *bus.Bus
+	last   uint64 // sequence of ALERTS that was read
+	alerts map[string]finding.Alert
+}
+
+// published are all alerts so far, in their last state.
+func (r *told) published(t *testing.T) map[string]finding.Alert {
 	t.Helper()
-	out := map[string]finding.Alert{}
-	for rec, err := range b.ReadFrom(t.Context(), subjects.StreamAlerts, nil, 1, 0) {
+	if r.alerts == nil {
+		r.alerts = map[string]finding.Alert{}
+	}
+	for rec, err := range r.b.ReadFrom(t.Context(), subjects.StreamAlerts, nil, r.last+1, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.last = rec.Seq
 		var a finding.Alert
 		if err := json.Unmarshal(rec.Data, &a); err != nil {
 			t.Fatal(err)
@@ -203,11 +214,11 @@ func published(t *testing.T, b *bus.Bus) map[string]finding.Alert {
 		if a.Rule == "source-silent" {
 			continue
 		}
-		if out[a.UID] = seen(a); a.Status == finding.Retracted {
-			delete(out, a.UID)
+		if r.alerts[a.UID] = seen(a); a.Status == finding.Retracted {
+			delete(r.alerts, a.UID)
 		}
 	}
-	return out
+	return r.alerts
 }
 
 // For the events of the tests of every shipped rule and of one that groups by keys

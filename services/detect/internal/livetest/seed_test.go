@@ -120,7 +120,7 @@ func (s *seeded) matched() {
 
 func (s *seeded) alerts() map[string]finding.Alert {
 	s.t.Helper()
-	return published(s.t, s.b)
+	return (&told{b: s.b}).published(s.t)
 }
 
 // seeds counts the messages that told partitions of the past.
