@@ -51,7 +51,11 @@ func (s *Service) correlate(ctx context.Context, number int) {
 	p := &partition{s: s, number: number, subject: subjects.Signals(number), seeds: subjects.SignalsSeed(number), log: s.log.With("partition", number), out: newOutbox(s)}
 	defer p.out.close()
 	if err := p.restore(ctx); err != nil {
-		if ctx.Err() == nil {
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, bus.ErrConflict):
+			p.log.Warn("another instance has taken this partition over before it began here", "error", err)
+		default:
 			p.log.Error("correlation cannot begin", "error", err)
 		}
 		return
@@ -123,15 +127,17 @@ func (p *partition) restore(ctx context.Context) (err error) {
 	if berr != nil {
 		return fmt.Errorf("restore correlation: %w", berr)
 	}
+	seq, state := p.claim.Seq, p.claim.State
+	p.claim.State = nil // may be large
+	if seq == 0 {
+		p.silent = p.s.before(ctx)
+	}
 	p.s.begin(p)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end = last
-	seq, state := p.claim.Seq, p.claim.State
-	p.claim.State = nil // may be large
 	switch {
 	case seq == 0:
-		p.silent = p.s.before(ctx)
 		return nil
 	case last < seq:
 		p.log.Error("the SIGNALS stream is older than the checkpoint; correlation starts afresh", "checkpoint", seq, "stream", last)

@@ -1,11 +1,9 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -19,37 +17,22 @@ import (
 // sequence it includes. It replaces the last one atomically: after a crash
 // Load gives either the old pair or the new one.
 func (b *Bus) SaveCheckpoint(ctx context.Context, name string, seq uint64, state []byte) error {
-	os, err := b.js.ObjectStore(ctx, subjects.StoreState)
-	if err != nil {
-		return classify("save checkpoint "+name, err)
+	if err := b.writeObject(ctx, name, map[string]string{"seq": strconv.FormatUint(seq, 10)}, state); err != nil {
+		return fmt.Errorf("save checkpoint %s: %w", name, err)
 	}
-	_, err = os.Put(ctx, jetstream.ObjectMeta{
-		Name: name, Metadata: map[string]string{"seq": strconv.FormatUint(seq, 10)},
-		Opts: &jetstream.ObjectMetaOptions{ChunkSize: 1 << 20},
-	}, bytes.NewReader(state))
-	return classify("save checkpoint "+name, err)
+	return nil
 }
 
 // LoadCheckpoint returns the last saved state and its sequence, or ErrNotFound.
 func (b *Bus) LoadCheckpoint(ctx context.Context, name string) (seq uint64, state []byte, err error) {
-	os, err := b.js.ObjectStore(ctx, subjects.StoreState)
+	ctx, cancel := context.WithTimeout(ctx, transferTime)
+	defer cancel()
+	info, state, err := b.readObject(ctx, name)
 	if err != nil {
-		return 0, nil, classify("load checkpoint "+name, err)
-	}
-	res, err := os.Get(ctx, name)
-	if err != nil {
-		return 0, nil, classify("load checkpoint "+name, err)
-	}
-	defer res.Close()
-	info, err := res.Info()
-	if err != nil {
-		return 0, nil, classify("load checkpoint "+name, err)
+		return 0, nil, fmt.Errorf("load checkpoint %s: %w", name, err)
 	}
 	if seq, err = strconv.ParseUint(info.Metadata["seq"], 10, 64); err != nil {
 		return 0, nil, fmt.Errorf("load checkpoint %s: %w: sequence: %w", name, ErrRefused, err)
-	}
-	if state, err = io.ReadAll(res); err != nil {
-		return 0, nil, classify("load checkpoint "+name, err)
 	}
 	return seq, state, nil
 }
@@ -57,12 +40,8 @@ func (b *Bus) LoadCheckpoint(ctx context.Context, name string) (seq uint64, stat
 // DropCheckpoint forgets a saved state, and the floor of its reader in stream if
 // one was set. It is no error if there is neither.
 func (b *Bus) DropCheckpoint(ctx context.Context, stream, name string) error {
-	os, err := b.js.ObjectStore(ctx, subjects.StoreState)
-	if err != nil {
-		return classify("drop checkpoint "+name, err)
-	}
-	if err := os.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-		return classify("drop checkpoint "+name, err)
+	if err := b.removeObject(ctx, name); err != nil {
+		return fmt.Errorf("drop checkpoint %s: %w", name, err)
 	}
 	kv, err := OpenBucket[uint64](ctx, b, subjects.BucketCheckpoints)
 	if err != nil {
@@ -111,18 +90,25 @@ func (b *Bus) Floors(ctx context.Context, stream string) (map[string]uint64, err
 // removes the oldest messages that every durable and every floor of the stream
 // is past, down to 60 %. A stream without any reader is left alone. Without it
 // a stream stays full until its messages are old enough. Run it in one process
-// (several do no harm).
+// (several do no harm). It also removes what unfinished saves left behind.
 func (b *Bus) Trim(ctx context.Context, every time.Duration) error {
 	if every <= 0 {
 		every = time.Second
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	var swept time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+		if time.Since(swept) > strayInterval {
+			swept = time.Now()
+			if err := b.removeStrays(ctx, strayAge); err != nil && ctx.Err() == nil {
+				b.log.Warn("chunks of unfinished states stay", "error", err)
+			}
 		}
 		for _, s := range specs() {
 			if err := b.trimStream(ctx, s.name); err != nil && ctx.Err() == nil {

@@ -1,18 +1,13 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/vagus-hub/vagus/schemas/subjects"
 )
@@ -47,17 +42,27 @@ type Claim struct {
 	mu     sync.Mutex
 	rev    uint64
 	object string
-	saves  int
+	// doubtful are states of saves of which it is not known whether they count.
+	doubtful []string
+	saves    int
 }
 
 // ClaimCheckpoint takes the checkpoint of a reader of a stream over from
 // whoever had it. Its sequence counts as a floor, see SetFloor, unless stream
 // is empty. The name is one token. When the state is damaged the claim is
-// returned with the error, which wraps ErrRefused.
+// returned with the error, which wraps ErrRefused; ErrConflict says that
+// somebody else has claimed it while its state was read.
 func (b *Bus) ClaimCheckpoint(ctx context.Context, stream, name string) (*Claim, error) {
 	kv, err := OpenBucket[claimed](ctx, b, subjects.BucketCheckpoints)
 	if err != nil {
 		return nil, err
+	}
+	// Listed before: what there is now, and the claim does not find in use,
+	// belongs to claims that have ended. What a later claim saves is not in the
+	// list, however long this one stands still in between.
+	left, err := b.listObjects(ctx, name+"@")
+	if err != nil {
+		b.log.Debug("old states stay", "checkpoint", name, "error", err)
 	}
 	c := &Claim{bus: b, kv: kv, name: name, key: Key("claim", stream, name), id: rand.Text()[:12]}
 	var found claimed
@@ -71,40 +76,57 @@ func (b *Bus) ClaimCheckpoint(ctx context.Context, stream, name string) (*Claim,
 		return nil, fmt.Errorf("claim checkpoint %s: %w", name, err)
 	}
 	c.Seq, c.State, c.object = found.Seq, found.State, found.Object
-	c.clean(ctx)
 	if c.object != "" {
-		if c.State, err = c.load(ctx); err != nil {
-			return c, fmt.Errorf("claim checkpoint %s: %w", name, err)
+		if c.State, err = c.load(ctx); err != nil && !errors.Is(err, ErrRefused) {
+			return nil, fmt.Errorf("claim checkpoint %s: %w", name, err)
 		}
+	}
+	c.clean(ctx, left)
+	if err != nil {
+		return c, fmt.Errorf("claim checkpoint %s: %w", name, err)
 	}
 	return c, nil
 }
 
 // transferTime is how long the state of a checkpoint may take to be read or
-// written. A busy disk takes a few MB a second; without a deadline of its own the
-// client gives up after five seconds, and a large state could never be loaded.
+// written. A busy disk takes a few MB a second.
 const transferTime = 2 * time.Minute
 
+// A state that seems to be gone is asked for again: a copy of the stream in a
+// cluster may be a little behind.
+const (
+	loadTries = 4
+	loadPause = 250 * time.Millisecond
+)
+
+// load reads the state that was found.
 func (c *Claim) load(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, transferTime)
 	defer cancel()
-	os, err := c.bus.js.ObjectStore(ctx, subjects.StoreState)
-	if err != nil {
-		return nil, classify("load state", err)
+	for try := 1; ; try++ {
+		_, data, err := c.bus.readObject(ctx, c.object)
+		switch {
+		case err == nil:
+			return data, nil
+		case !errors.Is(err, errUnusable):
+			// Whatever the bus says of the reading, it says nothing of the state.
+			return nil, fmt.Errorf("load state: %w: %s", ErrBusy, err.Error())
+		}
+		// The next claim removes what it has replaced, while it is read here or before.
+		e, kerr := c.kv.Get(ctx, c.key)
+		switch {
+		case kerr != nil:
+			return nil, fmt.Errorf("load state: %w: %s", ErrBusy, kerr.Error())
+		case e.Value.Claim != c.id:
+			return nil, fmt.Errorf("load state %s: %w", c.object, ErrConflict)
+		case try == loadTries:
+			return nil, fmt.Errorf("load state: %w: %w", ErrRefused, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(loadPause):
+		}
 	}
-	res, err := os.Get(ctx, c.object)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil, fmt.Errorf("load state %s: %w: it is gone", c.object, ErrRefused)
-	}
-	if err != nil {
-		return nil, classify("load state", err)
-	}
-	defer res.Close()
-	data, err := io.ReadAll(res)
-	if errors.Is(err, jetstream.ErrDigestMismatch) {
-		return nil, fmt.Errorf("load state %s: %w: %w", c.object, ErrRefused, err)
-	}
-	return data, classify("load state", err)
 }
 
 // Save replaces the checkpoint, atomically: after a crash a claim finds either
@@ -117,15 +139,9 @@ func (c *Claim) Save(ctx context.Context, seq uint64, state []byte) error {
 	if len(state) > inlineState {
 		c.saves++
 		next.State, next.Object = nil, c.name+"@"+c.id+"-"+strconv.Itoa(c.saves)
-		os, err := c.bus.js.ObjectStore(ctx, subjects.StoreState)
-		if err != nil {
-			return classify("save checkpoint "+c.name, err)
-		}
-		_, err = os.Put(ctx, jetstream.ObjectMeta{
-			Name: next.Object, Opts: &jetstream.ObjectMetaOptions{ChunkSize: 1 << 20},
-		}, bytes.NewReader(state))
-		if err != nil {
-			return classify("save checkpoint "+c.name, err)
+		if err := c.bus.writeObject(ctx, next.Object, nil, state); err != nil {
+			c.doubtful = append(c.doubtful, next.Object)
+			return fmt.Errorf("save checkpoint %s: %w", c.name, err)
 		}
 	}
 	err := c.point(ctx, next)
@@ -133,14 +149,17 @@ func (c *Claim) Save(ctx context.Context, seq uint64, state []byte) error {
 		c.remove(ctx, next.Object)
 	}
 	if err != nil {
-		// Busy: it may have been stored or not. What it points to stays; the
-		// next claim sorts it out.
+		// Busy: it may have been stored or not. What it points to stays until
+		// another save has been.
+		c.doubtful = append(c.doubtful, next.Object)
 		return fmt.Errorf("save checkpoint %s: %w", c.name, err)
 	}
-	if c.object != "" {
-		c.remove(ctx, c.object)
+	for _, old := range append(c.doubtful, c.object) {
+		if old != "" && old != next.Object {
+			c.remove(ctx, old)
+		}
 	}
-	c.object = next.Object
+	c.object, c.doubtful = next.Object, nil
 	return nil
 }
 
@@ -154,6 +173,7 @@ func (c *Claim) point(ctx context.Context, v claimed) error {
 			return errors.Join(err, gerr)
 		}
 		if e.Value.Object != "" {
+			c.doubtful = append(c.doubtful, c.object)
 			c.object = e.Value.Object
 		}
 		rev, err = c.kv.Update(ctx, c.key, v, e.Revision)
@@ -167,28 +187,21 @@ func (c *Claim) point(ctx context.Context, v claimed) error {
 // remove deletes a state that nothing points to; what is left of it after a
 // failure the next claim finds.
 func (c *Claim) remove(ctx context.Context, object string) {
-	os, err := c.bus.js.ObjectStore(ctx, subjects.StoreState)
-	if err == nil {
-		err = os.Delete(ctx, object)
-	}
-	if err != nil {
+	if err := c.bus.removeObject(ctx, object); err != nil {
 		c.bus.log.Debug("old state stays", "object", object, "error", err)
 	}
 }
 
-// clean removes states that a process left behind when it was killed.
-func (c *Claim) clean(ctx context.Context) {
-	os, err := c.bus.js.ObjectStore(ctx, subjects.StoreState)
-	if err != nil {
-		return
-	}
-	list, err := os.List(ctx)
-	if err != nil {
-		return
-	}
-	for _, o := range list {
-		if strings.HasPrefix(o.Name, c.name+"@") && o.Name != c.object {
-			c.remove(ctx, o.Name)
+// cleanTime is how long taking over may be delayed by removing what is old.
+const cleanTime = 10 * time.Second
+
+// clean removes states that processes left behind when they were killed.
+func (c *Claim) clean(ctx context.Context, left []string) {
+	ctx, cancel := context.WithTimeout(ctx, cleanTime)
+	defer cancel()
+	for _, object := range left {
+		if object != c.object && ctx.Err() == nil {
+			c.remove(ctx, object)
 		}
 	}
 }

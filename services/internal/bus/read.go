@@ -20,6 +20,14 @@ type Record struct {
 	Time    time.Time
 }
 
+// How long a read waits for a message before it begins again behind the last.
+// What it still expects may be gone, or lost on the way to it with nothing behind
+// to reveal that; the server says neither.
+const (
+	readIdle   = 2 * time.Second  // with an end: something is expected
+	followIdle = 30 * time.Second // without
+)
+
 // ReadFrom yields the messages of a stream that match the filters (none means
 // all) from sequence first to sequence last, both included, in order; last 0
 // means the stream's end at the time of the call. Messages that are gone
@@ -36,7 +44,9 @@ func (b *Bus) ReadFrom(ctx context.Context, stream string, filters []string, fir
 		if last == 0 || last > end {
 			last = end
 		}
-		b.read(ctx, stream, filters, max(first, 1), last, yield)
+		for next, more := max(first, 1), true; more; {
+			next, more = b.read(ctx, stream, filters, next, last, readIdle, yield)
+		}
 	}
 }
 
@@ -47,7 +57,7 @@ func (b *Bus) Follow(ctx context.Context, stream string, filters []string, first
 		next, stopped := max(first, 1), false
 		for ctx.Err() == nil && !stopped {
 			var failure error
-			b.read(ctx, stream, filters, next, ^uint64(0), func(r Record, err error) bool {
+			b.read(ctx, stream, filters, next, ^uint64(0), followIdle, func(r Record, err error) bool {
 				if err != nil {
 					failure = err
 					return false
@@ -72,51 +82,90 @@ func (b *Bus) Follow(ctx context.Context, stream string, filters []string, first
 	}
 }
 
-func (b *Bus) read(ctx context.Context, stream string, filters []string, first, last uint64, yield func(Record, error) bool) {
+// read yields messages until the last, or until none has come for the time idle,
+// and then reports from where to go on.
+func (b *Bus) read(ctx context.Context, stream string, filters []string, first, last uint64, idle time.Duration, yield func(Record, error) bool) (next uint64, more bool) {
+	next = first
 	if first > last {
-		return
+		return next, false
 	}
-	fail := func(err error) { yield(Record{}, classify(fmt.Sprintf("read %s from %d", stream, first), err)) }
+	fail := func(err error) (uint64, bool) {
+		yield(Record{}, classify(fmt.Sprintf("read %s from %d", stream, next), err))
+		return next, false
+	}
 	cons, err := b.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: filters, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first,
 		InactiveThreshold: time.Minute, MaxResetAttempts: 3,
 	})
 	if err != nil {
-		fail(err)
-		return
+		return fail(err)
 	}
 	defer b.dropReader(stream, cons)
 	endless := last == ^uint64(0)
 	if info := cons.CachedInfo(); !endless && info != nil && info.NumPending == 0 {
-		return
+		return next, false
 	}
 	// A message must fit into one pull, so the limit is above the largest.
 	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(512, pullBytes),
 		jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(2*time.Second))
 	if err != nil {
-		fail(err)
-		return
+		return fail(err)
 	}
 	defer it.Stop()
+	wait := patience{ctx: ctx, idle: idle}
+	defer wait.stop()
 	for {
-		m, err := it.Next(jetstream.NextContext(ctx))
+		m, err := it.Next(jetstream.NextContext(wait.next()))
+		if err != nil && wait.over() {
+			if !b.nc.IsConnected() {
+				continue // the library begins again when it is back
+			}
+			return next, true
+		}
 		if err != nil {
-			fail(err)
-			return
+			return fail(err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			fail(err)
-			return
+			return fail(err)
 		}
 		seq := meta.Sequence.Stream
 		if seq > last {
-			return
+			return next, false
 		}
 		r := Record{Subject: m.Subject(), Header: m.Headers(), Data: m.Data(), Stream: stream, Seq: seq, Time: meta.Timestamp}
+		next = seq + 1
 		if !yield(r, nil) || seq == last || !endless && meta.NumPending == 0 {
-			return
+			return next, false
 		}
+	}
+}
+
+// patience bounds the time for which a read waits: one context for many messages,
+// renewed when half of it has passed.
+type patience struct {
+	ctx    context.Context
+	idle   time.Duration
+	wait   context.Context
+	cancel context.CancelFunc
+	renew  time.Time
+}
+
+func (p *patience) next() context.Context {
+	if now := time.Now(); now.After(p.renew) {
+		p.stop()
+		p.wait, p.cancel = context.WithTimeout(p.ctx, p.idle)
+		p.renew = now.Add(p.idle / 2)
+	}
+	return p.wait
+}
+
+// over says that the time is up, and not that the read was cancelled.
+func (p *patience) over() bool { return p.wait.Err() != nil && p.ctx.Err() == nil }
+
+func (p *patience) stop() {
+	if p.cancel != nil {
+		p.cancel()
 	}
 }
 

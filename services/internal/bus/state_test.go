@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestReadFrom(t *testing.T) {
@@ -46,6 +47,56 @@ func TestReadFrom(t *testing.T) {
 	}
 	if _, err := b.Get(t.Context(), "EVENTS", 999); !errors.Is(err, ErrNotFound) {
 		t.Errorf("get missing: %v", err)
+	}
+}
+
+// What goes away while it is read is left out, and not waited for.
+func TestReadFromOfAStreamThatIsPurged(t *testing.T) {
+	_, b := start(t, Limits{})
+	for i := range 1000 {
+		put(t, b, "events.ai", fmt.Sprint(i), []byte("x"))
+	}
+	st, err := b.js.Stream(t.Context(), "EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	n := 0
+	for r, err := range b.ReadFrom(ctx, "EVENTS", nil, 1, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; int(r.Seq) != n {
+			t.Fatalf("sequence %d after %d", r.Seq, n-1)
+		}
+		if n == 1 {
+			if err := st.Purge(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n == 0 || n == 1000 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// A read for which nothing comes says where to go on.
+func TestReadIsNotPatientForEver(t *testing.T) {
+	_, b := start(t, Limits{})
+	put(t, b, "events.ai", "1", nil)
+	put(t, b, "events.ai", "2", nil)
+	next, more, n := uint64(1), true, 0
+	for range 3 {
+		next, more = b.read(t.Context(), "EVENTS", nil, next, ^uint64(0), 50*time.Millisecond, func(_ Record, err error) bool {
+			if n++; err != nil {
+				t.Error(err)
+			}
+			return true
+		})
+		if next != 3 || !more || n != 2 {
+			t.Fatalf("next %d, %v, %d messages", next, more, n)
+		}
 	}
 }
 
