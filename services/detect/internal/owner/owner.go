@@ -230,6 +230,10 @@ func (t *Table) decide(ctx context.Context, work func(context.Context, string)) 
 		case r != nil && l.Value.Owner == "":
 			// The bus began anew: hold on to what is ours.
 			t.take(ctx, item, l)
+		case r == nil && !mine && l.Value.Owner == t.self.ID:
+			// Giving it back failed, or taking it had succeeded though it seemed
+			// not to: as long as this instance lives nobody else may take it.
+			t.release(ctx, item)
 		case r == nil && mine && (l.Value.Owner == "" || l.Value.Owner == t.self.ID || !slices.Contains(live, l.Value.Owner)):
 			if time.Now().Before(t.rest[item]) || !t.take(ctx, item, l) {
 				continue

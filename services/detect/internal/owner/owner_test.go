@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
@@ -165,4 +166,46 @@ func TestItemsMoveWithInstances(t *testing.T) {
 	if len(w.lost) > 0 {
 		t.Errorf("leases were lost by live instances: %v", w.lost)
 	}
+}
+
+// A lease whose owner does not work on it, because giving it back failed, is
+// given back as soon as that is possible.
+func TestALeaseThatIsNotUsedIsGivenBack(t *testing.T) {
+	s := testkit.Server(t)
+	b := testkit.Connect(t, s)
+	if err := b.EnsureStreams(t.Context(), bus.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, by: map[string]string{}, lost: map[string]int{}}
+	one, stop1, _ := w.instance(s)
+	defer stop1()
+	two, stop2, _ := w.instance(s)
+	defer stop2()
+	var item string
+	testkit.Eventually(t, "two instances share", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n := 0
+		for i, id := range w.by {
+			if id == two {
+				item, n = i, n+1
+			}
+		}
+		return len(w.by) == 4 && n == 2
+	})
+	leases, err := bus.OpenBucket[entry](t.Context(), b, subjects.BucketInstances)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := bus.Key("test", "lease", item)
+	unused, err := leases.Put(t.Context(), key, entry{Owner: one})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the second has it again", func() bool {
+		e, err := leases.Get(t.Context(), key)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return err == nil && e.Revision > unused && e.Value.Owner == two && w.by[item] == two
+	})
 }
