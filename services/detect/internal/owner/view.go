@@ -17,21 +17,28 @@ type view struct {
 	ready     bool // all there was is in it
 	instances map[string]bus.Entry[entry]
 	leases    map[string]bus.Entry[entry]
-	// Times in the bucket are of the bus's clock. Its time now is that of the
-	// newest change plus what has passed since, so that clocks of instances do
-	// not matter.
+	// Times in the bucket are of the bus's clock, so that clocks of instances do
+	// not matter. This one goes on by what is heard, at most by pause at a time: while
+	// the bus, or this instance, stood still nobody could be heard, and nobody was
+	// dead for that.
 	newest time.Time
-	at     time.Time
+	clock  time.Duration
+	pause  time.Duration            // 0: any, as long as what there was is told
+	heard  map[string]time.Duration // clock at an instance's last heartbeat
 }
 
 func newView(group string) view {
-	return view{group: group, instances: map[string]bus.Entry[entry]{}, leases: map[string]bus.Entry[entry]{}}
+	return view{group: group, instances: map[string]bus.Entry[entry]{}, leases: map[string]bus.Entry[entry]{}, heard: map[string]time.Duration{}}
 }
 
 func (v *view) apply(e bus.Entry[entry]) {
-	if e.Time.After(v.newest) {
-		v.newest, v.at = e.Time, time.Now()
+	if gone := e.Time.Sub(v.newest); !v.newest.IsZero() && gone > 0 {
+		if v.pause > 0 {
+			gone = min(gone, v.pause)
+		}
+		v.clock += gone
 	}
+	v.newest = e.Time
 	parts, err := bus.ParseKey(e.Key)
 	if err != nil || len(parts) != 3 || parts[0] != v.group {
 		return
@@ -40,8 +47,10 @@ func (v *view) apply(e bus.Entry[entry]) {
 	case "instance":
 		if e.Deleted || e.Value.Instance == nil {
 			delete(v.instances, parts[2])
+			delete(v.heard, parts[2])
 		} else {
 			v.instances[parts[2]] = e
+			v.heard[parts[2]] = v.clock
 		}
 	case "lease":
 		if old := v.leases[parts[2]]; e.Revision >= old.Revision {
@@ -52,8 +61,8 @@ func (v *view) apply(e bus.Entry[entry]) {
 
 // alive reports whether an instance has told so recently.
 func (v *view) alive(id string, expiry time.Duration) bool {
-	e, ok := v.instances[id]
-	return ok && v.newest.Add(time.Since(v.at)).Sub(e.Time) <= expiry
+	_, ok := v.instances[id]
+	return ok && v.clock-v.heard[id] <= expiry
 }
 
 // change is what the watch saw.
@@ -69,7 +78,7 @@ func (t *Table) change(c change) {
 	case c.anew:
 		t.view, t.bucket = newView(t.o.Group), c.bucket
 	case c.ready:
-		t.view.ready = true
+		t.view.ready, t.view.pause = true, t.o.Expiry/2
 	default:
 		t.view.apply(c.entry)
 	}
