@@ -1,7 +1,6 @@
 package match
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -16,27 +15,14 @@ import (
 // fulfils. A value is scanned once per block however many rows hold it, and
 // remembered across blocks.
 type index struct {
+	interned
 	cols  []*columnIndex // by slot
 	order []slot         // those that have an index
-	sets  []hits         // interned; 0 is empty
-	ids   map[string]uint32
 	cache []cached
 	seed  uint64
 	fold  []byte
 	addr  []byte
-	key   []byte
-	found hits // scratch
-	room  int  // bytes that bitmaps may still take
 	stats Stats
-}
-
-// hits are the units whose first, and the gates whose witness a value fulfils,
-// each in order. The n-th gate of a unit is the number of the unit and n times
-// the number of all units.
-type hits struct {
-	first []int32
-	gates []int32
-	bits  bitset // gates as a bitmap, if they are many
 }
 
 // cached remembers the hits of a value by 96 bits of a seeded hash.
@@ -46,13 +32,8 @@ type cached struct {
 	set  uint32
 }
 
-// The bounds of what an index remembers.
-const (
-	cacheSize = 1 << 16
-	maxSets   = 1 << 18
-	maxBits   = 64 << 20 // bytes of bitmaps
-	longSet   = 16
-)
+// cacheSize is how many values an index remembers.
+const cacheSize = 1 << 16
 
 // Stats counts the work of a matcher since it was made.
 type Stats struct {
@@ -65,6 +46,7 @@ type Stats struct {
 
 // columnIndex holds the literals of one field.
 type columnIndex struct {
+	id      slot
 	text    *textIndex
 	nums    []numLit
 	nets    []netLit
@@ -115,7 +97,10 @@ type numKey struct {
 }
 
 func newIndex() *index {
-	return &index{sets: make([]hits, 1), ids: map[string]uint32{"": 0}, cache: make([]cached, cacheSize), seed: rand.Uint64(), room: maxBits}
+	x := &index{cache: make([]cached, cacheSize), seed: rand.Uint64()}
+	x.interned.seed = x.seed
+	x.forget()
+	return x
 }
 
 // build makes the index of units.
@@ -145,7 +130,7 @@ func (x *index) build(all []unit, f *fields, usual func(gram []byte) float64) {
 	x.cols = make([]*columnIndex, len(cols))
 	for id, c := range cols {
 		if c != nil {
-			x.cols[id] = c.index(usual)
+			x.cols[id] = c.index(slot(id), usual)
 			x.order = append(x.order, slot(id))
 		}
 	}
@@ -175,8 +160,8 @@ func (c *literals) add(l lang.Literal, id int32, gate bool) {
 	}
 }
 
-func (c *literals) index(usual func(gram []byte) float64) *columnIndex {
-	out := &columnIndex{present: c.present}
+func (c *literals) index(id slot, usual func(gram []byte) float64) *columnIndex {
+	out := &columnIndex{id: id, present: c.present}
 	var lits []literal
 	for _, l := range c.text {
 		lits = append(lits, *l)
@@ -200,73 +185,6 @@ func (c *literals) index(usual func(gram []byte) float64) *columnIndex {
 	return out
 }
 
-func (x *index) take(u *units) {
-	x.found.first = append(x.found.first, u.first...)
-	x.found.gates = append(x.found.gates, u.gates...)
-}
-
-// intern returns the id of the hits found.
-func (x *index) intern() uint32 {
-	f := &x.found
-	if len(f.first) == 0 && len(f.gates) == 0 {
-		return 0
-	}
-	x.key = binary.LittleEndian.AppendUint32(x.key[:0], 0) // filled in below
-	for _, list := range []*[]int32{&f.first, &f.gates} {
-		slices.Sort(*list)
-		*list = slices.Compact(*list)
-		for _, u := range *list {
-			x.key = binary.LittleEndian.AppendUint32(x.key, uint32(u))
-		}
-	}
-	binary.LittleEndian.PutUint32(x.key, uint32(len(f.first)))
-	if id, ok := x.ids[string(x.key)]; ok {
-		return id
-	}
-	h := hits{first: slices.Clone(f.first), gates: slices.Clone(f.gates)}
-	if n := len(h.gates); n > longSet {
-		size := int(h.gates[n-1]/64+1) * 8
-		if x.room >= size {
-			x.room -= size
-			h.bits = newBitset(int(h.gates[n-1]) + 1)
-			for _, u := range h.gates {
-				h.bits.add(u)
-			}
-		}
-	}
-	id := uint32(len(x.sets))
-	x.sets = append(x.sets, h)
-	x.ids[string(x.key)] = id
-	return id
-}
-
-// opens reports whether the value fulfils the witness of a gate.
-func (h *hits) opens(u int32) bool {
-	if h.bits != nil {
-		return int(u) < len(h.bits)*64 && h.bits.has(u)
-	}
-	if len(h.gates) <= longSet {
-		return slices.Contains(h.gates, u)
-	}
-	_, ok := slices.BinarySearch(h.gates, u)
-	return ok
-}
-
-// trim forgets everything when hostile values have made too many sets. It must
-// run between blocks.
-func (x *index) trim() bool {
-	if len(x.sets) < maxSets {
-		return false
-	}
-	x.sets, x.room = x.sets[:1], maxBits
-	x.ids = map[string]uint32{"": 0}
-	clear(x.cache)
-	for _, id := range x.order {
-		x.cols[id].memo = [256]numMemo{}
-	}
-	return true
-}
-
 // lookup returns the hits of a text or address of a field.
 func (x *index) lookup(id slot, c *columnIndex, v []byte, kind event.Kind) uint32 {
 	if len(v) == 0 && kind != event.KindKeywords {
@@ -286,7 +204,6 @@ func (x *index) lookup(id slot, c *columnIndex, v []byte, kind event.Kind) uint3
 
 // scan finds the hits of a value afresh.
 func (x *index) scan(c *columnIndex, v []byte, kind event.Kind) uint32 {
-	x.found.first, x.found.gates = x.found.first[:0], x.found.gates[:0]
 	var addr netip.Addr
 	switch kind {
 	case event.KindIP:
@@ -302,19 +219,20 @@ func (x *index) scan(c *columnIndex, v []byte, kind event.Kind) uint32 {
 			addr = addr.Unmap()
 		}
 	}
+	x.begin(c)
 	// An element of a list counts as a value even if it is empty.
 	if len(v) > 0 || kind == event.KindKeywords {
-		x.take(&c.present)
+		x.hold(&c.present, 0)
 	}
 	for i := range c.nets {
 		if addr.IsValid() && c.nets[i].net.Contains(addr) {
-			x.take(&c.nets[i].units)
+			x.hold(&c.nets[i].units, 1+i)
 		}
 	}
 	if c.text != nil {
 		x.fold = lang.AppendFold(x.fold[:0], view(v))
 		for _, l := range c.text.scan(x.fold) {
-			x.take(&c.text.lits[l].units)
+			x.hold(&c.text.lits[l].units, 1+len(c.nets)+int(l))
 		}
 	}
 	return x.intern()
@@ -326,15 +244,29 @@ func (x *index) number(c *columnIndex, v float64) uint32 {
 	if m.valid && m.value == v {
 		return m.set
 	}
-	x.found.first, x.found.gates = x.found.first[:0], x.found.gates[:0]
+	x.begin(c)
 	if v != 0 {
-		x.take(&c.present)
+		x.hold(&c.present, 0)
 	}
 	for i := range c.nums {
 		if l := &c.nums[i]; l.cmp.Holds(v, l.num) {
-			x.take(&l.units)
+			x.hold(&l.units, 1+i)
 		}
 	}
 	*m = numMemo{v, x.intern(), true}
 	return m.set
+}
+
+// trim forgets everything when hostile values have made too many sets. It must
+// run between blocks.
+func (x *index) trim() bool {
+	if !x.full() {
+		return false
+	}
+	x.forget()
+	clear(x.cache)
+	for _, id := range x.order {
+		x.cols[id].memo = [256]numMemo{}
+	}
+	return true
 }

@@ -2,69 +2,13 @@ package match
 
 import (
 	"bytes"
-	"math/bits"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"unsafe"
 
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 )
-
-// buckets maps 64-bit keys to lists of literals: a bitmap that fits the first
-// cache level says no for nearly every key, an open-addressed table the rest.
-type buckets struct {
-	bloom [1024]uint64
-	mask  uint64
-	keys  []uint64
-	spans []span // parallel to keys; empty = free
-	items []ref
-}
-
-type span struct{ from, to uint32 }
-
-// ref is a literal and the offset of its key within it.
-type ref struct{ lit, off int32 }
-
-// mix spreads a key; the bitmap takes the top bits, the table the low ones.
-func mix(k uint64) uint64 {
-	k *= 0x9E3779B97F4A7C15
-	return k ^ k>>29
-}
-
-func newBuckets(m map[uint64][]ref) *buckets {
-	if len(m) == 0 {
-		return nil
-	}
-	size := 1 << bits.Len(uint(2*len(m)))
-	b := &buckets{mask: uint64(size - 1), keys: make([]uint64, size), spans: make([]span, size)}
-	for k, refs := range m {
-		h := mix(k)
-		b.bloom[h>>54] |= 1 << (h >> 48 & 63)
-		i := h & b.mask
-		for b.spans[i].to != 0 {
-			i = (i + 1) & b.mask
-		}
-		b.keys[i] = k
-		b.spans[i].from = uint32(len(b.items))
-		b.items = append(b.items, refs...)
-		b.spans[i].to = uint32(len(b.items))
-	}
-	return b
-}
-
-// get returns the literals of a key, nil for nearly every other key.
-func (b *buckets) get(k uint64) []ref {
-	h := mix(k)
-	if b.bloom[h>>54]&(1<<(h>>48&63)) == 0 {
-		return nil
-	}
-	for i := h & b.mask; b.spans[i].to != 0; i = (i + 1) & b.mask {
-		if b.keys[i] == k {
-			return b.items[b.spans[i].from:b.spans[i].to]
-		}
-	}
-	return nil
-}
 
 // literal is a text to look for in one field.
 type literal struct {
@@ -84,18 +28,41 @@ type textIndex struct {
 	prefix *buckets
 	sufLen uint32 // bit n-1: keys of n bytes exist
 	preLen uint32
-	grams  [3]*buckets // LitContains by one gram of 4, 2 or 1 bytes
+	grams  [4]*buckets // LitContains by grams, see gramKinds
 	hit    []uint64    // by literal: stamp of the last value that held it
 	stamp  uint64
 	found  []int32
 }
 
-var gramSizes = [3]int{4, 2, 1}
+// gramKind is a way to find literals in values by grams of some bytes, of which
+// only those at every step-th place of a value are looked at. A literal has a
+// gram for each remainder of its place, so that one of them is met.
+type gramKind struct{ size, step int }
 
+// gramKinds serve literals from size+step-1 bytes on, the first that can.
+var gramKinds = [4]gramKind{{8, 4}, {4, 1}, {2, 1}, {1, 1}}
+
+// own copies the literals' texts side by side.
+func (t *textIndex) own() {
+	size := 0
+	for i := range t.lits {
+		size += len(t.lits[i].text)
+	}
+	arena := make([]byte, 0, size)
+	for i := range t.lits {
+		from := len(arena)
+		arena = append(arena, t.lits[i].text...)
+		t.lits[i].text = arena[from:len(arena):len(arena)]
+	}
+}
+
+// newTextIndex makes the index of literals, which have texts. usual is how often
+// a gram of 4 bytes was seen in a learned sample.
 func newTextIndex(lits []literal, usual func(gram []byte) float64) *textIndex {
 	t := &textIndex{lits: lits, hit: make([]uint64, len(lits))}
 	suffix, prefix := map[uint64][]ref{}, map[uint64][]ref{}
-	var grams [3]map[uint64][]ref
+	var grams [4]map[uint64][]ref
+	t.own()
 	for i := range lits {
 		l := &lits[i]
 		n := min(len(l.text), anchorLen)
@@ -110,14 +77,16 @@ func newTextIndex(lits []literal, usual func(gram []byte) float64) *textIndex {
 			t.preLen |= 1 << (n - 1)
 		case lang.LitContains:
 			s := 0
-			for len(l.text) < gramSizes[s] {
+			for len(l.text) < gramKinds[s].size+gramKinds[s].step-1 {
 				s++
 			}
 			if grams[s] == nil {
 				grams[s] = map[uint64][]ref{}
 			}
-			k, off := rarestGram(l.text, gramSizes[s], grams[s], usual)
-			grams[s][k] = append(grams[s][k], ref{int32(i), int32(off)})
+			for first := range gramKinds[s].step {
+				k, off := rarestGram(l.text, gramKinds[s], first, grams[s], usual)
+				grams[s][k] = append(grams[s][k], newRef(i, l.text, off, gramKinds[s].size))
+			}
 		}
 	}
 	t.suffix, t.prefix = newBuckets(suffix), newBuckets(prefix)
@@ -145,10 +114,11 @@ func hashFront(v []byte, n int) uint64 {
 	return h
 }
 
+// gram is the key of the bytes from i on, in the order of load.
 func gram(v []byte, i, size int) uint64 {
 	k := uint64(0)
-	for _, c := range v[i : i+size] {
-		k = k<<8 | uint64(c)
+	for j, c := range v[i : i+size] {
+		k |= uint64(c) << (8 * j)
 	}
 	return k
 }
@@ -160,17 +130,23 @@ const common = `c:\windows\system32\ c:\program files (x86)\ common files\ micro
 	`-command -noprofile --type=renderer -encod{00000000-0000-0000-0000-000000000000} windows the and tion ing ent please what ` +
 	`{"role":"user","content":" /api/v1/namespaces/default/pods/ /v1/chat/completions system:serviceaccount:kube-system `
 
-// rarestGram picks the gram of a literal that will be seen and shared least.
-// usual is how often a gram was seen in a learned sample.
-func rarestGram(v []byte, size int, taken map[uint64][]ref, usual func(gram []byte) float64) (key uint64, off int) {
+// rarestGram picks the gram of a literal that will be seen and shared least, of
+// those whose place leaves the same remainder as first. usual is how often a
+// gram of 4 bytes was seen in a learned sample.
+func rarestGram(v []byte, kind gramKind, first int, taken map[uint64][]ref, usual func(gram []byte) float64) (key uint64, off int) {
 	best := 1e30
-	for i := 0; i+size <= len(v); i++ {
-		k := gram(v, i, size)
-		score := float64(4*len(taken[k])) + 2000*usual(v[i:i+size])
-		if strings.Contains(common, string(v[i:i+size])) {
+	for i := first; i+kind.size <= len(v); i += kind.step {
+		g := v[i : i+kind.size]
+		k := gram(v, i, kind.size)
+		seen := usual(g[:min(4, len(g))])
+		for j := 1; j+4 <= len(g); j++ {
+			seen = min(seen, usual(g[j:j+4]))
+		}
+		score := float64(4*len(taken[k])) + 2000*seen
+		if strings.Contains(common, string(g)) {
 			score += 400
 		}
-		for _, c := range v[i : i+size] {
+		for _, c := range g {
 			if c >= 'a' && c <= 'z' || c == ' ' || c == '\\' {
 				score++
 			}
@@ -196,6 +172,9 @@ func (t *textIndex) scan(v []byte) []int32 {
 			if t.sufLen&(1<<(n-1)) == 0 {
 				continue
 			}
+			if !t.suffix.maybe(h) {
+				continue
+			}
 			for _, r := range t.suffix.get(h) {
 				l := &t.lits[r.lit]
 				if bytes.HasSuffix(v, l.text) && (l.kind == lang.LitSuffix || len(v) == len(l.text)) {
@@ -211,6 +190,9 @@ func (t *textIndex) scan(v []byte) []int32 {
 			if t.preLen&(1<<(n-1)) == 0 {
 				continue
 			}
+			if !t.prefix.maybe(h) {
+				continue
+			}
 			for _, r := range t.prefix.get(h) {
 				if bytes.HasPrefix(v, t.lits[r.lit].text) {
 					t.add(r.lit)
@@ -220,7 +202,11 @@ func (t *textIndex) scan(v []byte) []int32 {
 	}
 	for s, b := range t.grams {
 		if b != nil {
-			t.contained(v, b, gramSizes[s])
+			if kind := gramKinds[s]; kind.step == 1 {
+				t.everywhere(v, b, kind.size)
+			} else {
+				t.stepwise(v, b, kind.step)
+			}
 		}
 	}
 	slices.Sort(t.found)
@@ -233,31 +219,51 @@ func (t *textIndex) any(v string) bool {
 	return len(t.scan(unsafe.Slice(unsafe.StringData(v), len(v)))) > 0
 }
 
-// contained slides over the value; a gram that a literal is keyed by is rare.
-func (t *textIndex) contained(v []byte, b *buckets, size int) {
-	if len(v) < size {
-		return
-	}
+// everywhere looks at all grams of a value.
+func (t *textIndex) everywhere(v []byte, b *buckets, size int) {
 	window := uint64(1)<<(8*size) - 1
-	k := uint64(0)
-	for i, c := range v {
-		k = (k<<8 | uint64(c)) & window
-		if i < size-1 {
+	i := 0
+	for ; i+8 <= len(v); i += 4 {
+		w := binary.LittleEndian.Uint64(v[i:])
+		if k := w & window; b.maybe(k) {
+			t.check(v, i, b.get(k))
+		}
+		if k := w >> 8 & window; b.maybe(k) {
+			t.check(v, i+1, b.get(k))
+		}
+		if k := w >> 16 & window; b.maybe(k) {
+			t.check(v, i+2, b.get(k))
+		}
+		if k := w >> 24 & window; b.maybe(k) {
+			t.check(v, i+3, b.get(k))
+		}
+	}
+	for ; i+size <= len(v); i++ {
+		if k := gram(v, i, size); b.maybe(k) {
+			t.check(v, i, b.get(k))
+		}
+	}
+}
+
+// stepwise looks at grams of 8 bytes, at every step-th place.
+func (t *textIndex) stepwise(v []byte, b *buckets, step int) {
+	for i := 0; i+8 <= len(v); i += step {
+		if k := binary.LittleEndian.Uint64(v[i:]); b.maybe(k) {
+			t.check(v, i, b.get(k))
+		}
+	}
+}
+
+// check takes those of the literals whose gram begins at i that the value holds.
+func (t *textIndex) check(v []byte, i int, refs []ref) {
+	for j := range refs {
+		r := &refs[j]
+		start := i - int(r.off)
+		if start < 0 || start+int(r.size) > len(v) || (load(v, i+int(r.at))^r.word)<<r.short != 0 || t.hit[r.lit] == t.stamp {
 			continue
 		}
-		h := mix(k)
-		if b.bloom[h>>54]&(1<<(h>>48&63)) == 0 {
-			continue
-		}
-		for _, r := range b.get(k) {
-			if t.hit[r.lit] == t.stamp {
-				continue
-			}
-			start := i - size + 1 - int(r.off)
-			l := t.lits[r.lit].text
-			if start >= 0 && start+len(l) <= len(v) && string(v[start:start+len(l)]) == string(l) {
-				t.add(r.lit)
-			}
+		if r.size <= 8 || string(v[start:start+int(r.size)]) == string(t.lits[r.lit].text) {
+			t.add(r.lit)
 		}
 	}
 }
