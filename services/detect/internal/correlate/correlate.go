@@ -254,7 +254,10 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 		c.stats.Duplicates++
 		return
 	}
-	again = later >= 0 && c.takeOut(s, g, later) || again
+	to := i
+	if later >= 0 && c.takeOut(s, g, later) {
+		to = later + 1
+	}
 	c.groups.insert(g, i, e)
 	ev = c.groups.events(g)
 	fires := false
@@ -275,7 +278,10 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 	if s.named {
 		h.names[e.uid] = s.entityOf(sig)
 	}
-	c.move(s, id, g, h, i, again, sig, emit)
+	if again {
+		to = -1
+	}
+	c.move(s, id, g, h, i, to, sig, emit)
 }
 
 // hotLen is the number of events from which a group has a running measure.
@@ -321,19 +327,19 @@ func (c *Correlator) takeOut(s *ruleState, g *group, i int) bool {
 	return true
 }
 
-// move takes the automaton over the event that was put in place i, and tells
-// what that changes.
-func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i int, again bool, sig *finding.Signal, emit func(finding.Alert)) {
+// move takes the automaton over the event that was put in place i, and tells what
+// that changes. Up to place to there may be other changes; -1: anywhere.
+func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i, to int, sig *finding.Signal, emit func(finding.Alert)) {
 	ev := c.groups.events(g)
 	e := &ev[i]
-	f, n := h.tail.open, len(h.tail.fires)
+	n := len(h.tail.fires)
 	switch {
-	case again:
+	case to < 0 || i < h.done:
 		c.rerun(s, g)
-	case i == len(ev)-1 && e.time >= h.tail.elapsed:
+	case to == i && i == len(ev)-1 && e.time >= h.tail.elapsed:
 		w := c.walk(s, &h.tail, h, ev)
 		w.step(i)
-		if s.slides() {
+		if s.afresh() && !s.judged() {
 			// No other alert than the last has changed.
 			if h.tail.open != nil {
 				c.tell(s, g, h, h.tail.open, sig, emit)
@@ -343,18 +349,24 @@ func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i int, ag
 			}
 			return
 		}
-	case f != nil && e.time < f.until && f.crossing.before(e) && i >= h.done && s.kind < absent && e.time >= f.at:
-		// It belongs to the alert that is open, wherever in it.
-		f.take(&s.plan, e)
-		h.tail.start = max(h.tail.start, i) + 1
-		if s.slides() {
-			c.tell(s, g, h, f, sig, emit)
-			return
-		}
+	case !s.afresh():
+		c.rerun(s, g)
+	case to > i:
+		c.rewalk(s, g, h, i, to)
 	case s.slides() && i >= h.tail.start && (n == 0 || e.time >= h.tail.fires[n-1].until) && !s.mayFire(ev, h.tail.start, i, &h.run):
 		return // nothing has fired since, and nothing does
 	default:
-		c.rerun(s, g)
+		if f := h.tail.holding(&s.plan, e); f != nil {
+			if s.kind != absent || e.aux == 0 {
+				f.take(&s.plan, e)
+			}
+			h.tail.start = max(h.tail.start, i) + 1
+			c.tell(s, g, h, f, sig, emit)
+			return
+		}
+		if !c.rewalk(s, g, h, i, i) && !s.judged() {
+			return
+		}
 	}
 	c.settle(s, g, sig, emit)
 	c.schedule(s, id, never)

@@ -1,7 +1,9 @@
 package correlate
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -76,5 +78,55 @@ func BenchmarkHotGroup(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkLateAmongAlerts is what an event costs that comes five minutes late on
+// average to a group of 12,000 events that nothing has settled yet, and that fired
+// every other minute: what comes out of a backlog while a part of it is held up.
+func BenchmarkLateAmongAlerts(b *testing.B) {
+	const (
+		gap  = 50 * time.Millisecond
+		span = 5 * time.Second
+	)
+	late := func(c *rule.Correlate) { c.Lateness = time.Hour }
+	rules := map[string]*rule.Rule{
+		"count":    testRule("late.count", rule.EventCount, span, 2*minute, when("gte 4"), late),
+		"values":   testRule("late.values", rule.ValueCount, span, 2*minute, when("gte 4"), late),
+		"sum":      testRule("late.sum", rule.ValueSum, span, 2*minute, when("gt 400"), late),
+		"temporal": testRule("late.temporal", rule.Temporal, span, 2*minute, late),
+		"ordered":  testRule("late.ordered", rule.TemporalOrdered, span, 2*minute, late),
+		"absence":  testRule("late.absence", rule.Absence, span, 2*minute, late),
+		"tumbling": testRule("late.tumbling", rule.EventCount, span, 2*minute, when("gte 4"), late, windowed(rule.Tumbling)),
+		"session":  testRule("late.session", rule.EventCount, span, 2*minute, when("gte 4"), late, windowed(rule.Session)),
+	}
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		r := rules[name]
+		b.Run(name, func(b *testing.B) {
+			c := New([]*rule.Rule{r}, quiet)
+			alerts := 0
+			emit := func(finding.Alert) { alerts++ }
+			rnd := rand.New(rand.NewPCG(1, 1))
+			const n, begin = 12_000, 1_700_000_000_000
+			add := func(k int, at int64) {
+				s := signal(r.ID, "192.0.2.1", at, k, "v"+strconv.Itoa(rnd.IntN(400)))
+				s.Number, s.Received = float64(rnd.IntN(100)+1), begin+n*gap.Milliseconds()
+				if r.Correlate.Steps != nil {
+					s.Step = rnd.IntN(len(r.Correlate.Steps))
+				}
+				c.Add(&s, emit)
+			}
+			for k := range n {
+				add(k, begin+int64(k)*gap.Milliseconds())
+			}
+			if alerts == 0 && name != "absence" { // which only time tells
+				b.Fatal("no alerts")
+			}
+			k := n
+			for b.Loop() {
+				add(k, begin+rnd.Int64N(n*gap.Milliseconds()))
+				k++
+			}
+		})
 	}
 }
