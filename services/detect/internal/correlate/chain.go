@@ -1,7 +1,9 @@
 package correlate
 
 import (
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +30,9 @@ func OfAlert(f *rule.Feed, a *finding.Alert) []finding.Signal {
 	case was.GroupKey != now.GroupKey:
 		was.Retracted = true
 		return []finding.Signal{was, now}
-	case was.Time != now.Time || was.Source != now.Source || was.Value != now.Value || !slices.Equal(was.Fields, now.Fields):
+	case was.Time != now.Time || was.Source != now.Source || was.Value != now.Value || was.Number != now.Number || !slices.Equal(was.Fields, now.Fields):
+		// An alert that no longer tells what is measured takes no part any more.
+		now.Retracted = len(f.Value) > 0 && now.Number == 0 && strings.Trim(now.Value, "\x1f") == ""
 		return []finding.Signal{now}
 	}
 	return nil
@@ -55,12 +59,27 @@ func signalOf(f *rule.Feed, a *finding.Alert, at time.Time, fields map[string]st
 	for _, x := range f.Value {
 		values = append(values, value(x.Path()))
 	}
-	s.GroupKey, s.Value = strings.Join(key, "\x1f"), strings.Join(values, "\x1f")
+	s.GroupKey = strings.Join(key, "\x1f")
+	if f.Numeric() {
+		s.Number = numberOf(values[0])
+	} else {
+		s.Value = strings.Join(values, "\x1f")
+	}
 	for _, id := range f.Shown {
 		path := event.Columns[id].Path
 		s.Fields = append(s.Fields, finding.Pair{Path: path, Value: value(path)})
 	}
 	return s
+}
+
+// numberOf reads a number that an alert tells as text; 0, which is absent, if it
+// is none.
+func numberOf(text string) float64 {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(v) {
+		return 0
+	}
+	return v
 }
 
 // takeAlert takes a change of an alert of another rule. To its group an alert is

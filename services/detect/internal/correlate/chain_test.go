@@ -29,11 +29,13 @@ func rulesOverRules() (all []*rule.Rule, events []*rule.Rule) {
 			}
 		}
 	}
-	// An alert tells the user of its newest event, by whom others may group.
+	// An alert tells the user of its newest event, by whom others may group, and a
+	// number, which others may add up.
 	told := func(r *rule.Rule) *rule.Rule {
-		r.Alert.Fields = []event.ColumnID{event.ActorUserName}
+		r.Alert.Fields = []event.ColumnID{event.ActorUserName, event.HTTPResponseLength}
 		return r
 	}
+	length := func(c *rule.Correlate) { c.Field = []lang.Field{{Col: event.HTTPResponseLength}} }
 	byUser := func(c *rule.Correlate) {
 		c.GroupBy = []rule.GroupKey{{Name: "actor.user.name", Fields: []lang.Field{{Col: event.ActorUserName}}}}
 	}
@@ -58,6 +60,10 @@ func rulesOverRules() (all []*rule.Rule, events []*rule.Rule) {
 		testRule("a.many", rule.EventCount, ten, ten, of("e.few"), when("gte 3")),
 		testRule("a.users", rule.ValueCount, ten, 4*minute, of("e.absent", "e.few"), when("gte 1"), func(c *rule.Correlate) { c.Field = []lang.Field{{Col: event.SrcEndpointIP}} }),
 		user(testRule("a.user", rule.EventCount, ten, minute, of("e.count"), when("gte 2"), byUser)),
+		testRule("a.sum", rule.ValueSum, ten, 4*minute, of("e.count", "e.values"), when("gte 30"), length),
+		testRule("a.average", rule.ValueAvg, ten, 4*minute, of("e.count", "e.values"), when("gt 10.5"), length),
+		testRule("a.percentile", rule.ValuePercentile, ten, 4*minute, of("e.count", "e.values"), when("lte 10.5"), windowed(rule.Tumbling), length,
+			func(c *rule.Correlate) { c.Percentile = 50 }),
 		testRule("b.chain", rule.Temporal, ten, minute, of("a.chain", "e.absent")),
 		testRule("b.absent", rule.Absence, 5*minute, minute, of("a.two", "a.absent")),
 		testRule("c.all", rule.Temporal, 20*minute, 5*minute, of("b.chain", "b.absent", "a.many"), when("gte 2")),
@@ -293,8 +299,9 @@ func TestRulesOverRulesAreExact(t *testing.T) {
 				list := history(r, events, 400)
 				for i := range list {
 					// The last field of an alert is that of its newest event; so that
-					// which it is does not matter, a group has one user.
+					// which it is does not matter, a group has one user and one length.
 					list[i].Fields[1].Value = "user of " + list[i].GroupKey
+					list[i].Fields = append(list[i].Fields, finding.Pair{Path: "http_response.length", Value: "1" + list[i].GroupKey[len("192.0.2."):]})
 					if list[i].Rule[0] == 'm' {
 						list[i].Step = 0
 					}
@@ -374,6 +381,52 @@ func TestWhatARuleHearsOfAnAlert(t *testing.T) {
 				text += " gone"
 			}
 			got = append(got, text)
+		}
+		if diff := gocmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+}
+
+// What is counted or calculated with of an alert is what the alert tells, at last:
+// one that no longer tells it takes no part.
+func TestValuesOfAlerts(t *testing.T) {
+	alert := func(n int, status finding.Status, value, before string) finding.Alert {
+		a := finding.Alert{UID: fmt.Sprintf("%032x", n), Rule: "e.count", Status: status, Time: at(int64(n) * 1000), RaisedAt: at(int64(n) * 1000),
+			Group: []finding.Pair{{Path: "src_endpoint.ip", Value: "192.0.2.1"}}, Fields: map[string]string{"actor.user.name": value}}
+		if status == finding.Amended {
+			a.Before = &finding.Before{Time: a.Time, Fields: map[string]string{"actor.user.name": before}}
+		}
+		return a
+	}
+	raised, amended := finding.Raised, finding.Amended
+	for name, tc := range map[string]struct {
+		kind, when string
+		alerts     []finding.Alert
+		want       []string
+	}{
+		"sum":             {rule.ValueSum, "gte 30", []finding.Alert{alert(1, raised, "12.5", ""), alert(2, raised, "17.5", "")}, []string{"raised/2"}},
+		"no number":       {rule.ValueSum, "gte 30", []finding.Alert{alert(1, raised, "12.5", ""), alert(2, raised, "many", ""), alert(3, raised, "NaN", "")}, nil},
+		"a number grows":  {rule.ValueSum, "gte 30", []finding.Alert{alert(1, raised, "12.5", ""), alert(2, raised, "1", ""), alert(2, amended, "17.5", "1")}, []string{"raised/2"}},
+		"a number goes":   {rule.ValueSum, "gte 30", []finding.Alert{alert(1, raised, "12.5", ""), alert(2, raised, "17.5", ""), alert(2, amended, "", "17.5")}, []string{"raised/2", "retracted/2"}},
+		"average":         {rule.ValueAvg, "gt 14", []finding.Alert{alert(1, raised, "12", ""), alert(2, raised, "18", "")}, []string{"raised/2"}},
+		"percentile":      {rule.ValuePercentile, "gt 14", []finding.Alert{alert(1, raised, "12", ""), alert(2, raised, "18", ""), alert(3, raised, "19", "")}, []string{"raised/3"}},
+		"different":       {rule.ValueCount, "gte 2", []finding.Alert{alert(1, raised, "a", ""), alert(2, raised, "b", "")}, []string{"raised/2"}},
+		"a value goes":    {rule.ValueCount, "gte 2", []finding.Alert{alert(1, raised, "a", ""), alert(2, raised, "b", ""), alert(2, amended, "", "b")}, []string{"raised/2", "retracted/2"}},
+		"a value is back": {rule.ValueCount, "gte 2", []finding.Alert{alert(1, raised, "a", ""), alert(2, raised, "", ""), alert(2, amended, "b", "")}, []string{"raised/2"}},
+	} {
+		over := testRule("t.over", tc.kind, ten, minute, when(tc.when), func(c *rule.Correlate) { c.MinEvents, c.Percentile = 2, 50 })
+		over.Correlate.Steps = []rule.Step{{Name: "e.count", ID: "e.count"}}
+		rules := []*rule.Rule{testRule("e.count", rule.EventCount, minute, 0, when("gte 4")), over}
+		c := New(rules, quiet)
+		var got []string
+		emit := func(a finding.Alert) { got = append(got, fmt.Sprintf("%s/%d", a.Status, a.Count)) }
+		for _, feed := range rule.NewFeeds(rules).OfAlert("e.count") {
+			for _, a := range tc.alerts {
+				for _, sig := range OfAlert(&feed, &a) {
+					c.Add(&sig, emit)
+				}
+			}
 		}
 		if diff := gocmp.Diff(tc.want, got); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)

@@ -179,7 +179,8 @@ func (c *Correlator) Add(sig *finding.Signal, emit func(finding.Alert)) {
 	}
 }
 
-// seen is what a signal is to its rule; false if it lacks what it must have.
+// seen is what a signal is to its rule; false if it lacks what it must have. What
+// is taken back needs no value.
 func (s *ruleState) seen(sig *finding.Signal) (seen, bool) {
 	e := seen{time: min(max(sig.Time, -latest), latest), uid: sig.EventUID, from: s.tellers.number}
 	if s.c != nil && len(s.c.GroupBy) > 0 && strings.Trim(sig.GroupKey, "\x1f") == "" {
@@ -192,7 +193,7 @@ func (s *ruleState) seen(sig *finding.Signal) (seen, bool) {
 		return e, sig.Step < max(s.steps, 1)
 	case s.kind == distinct || s.kind == novelty:
 		e.aux = xxh3.HashString(sig.Value)
-		return e, strings.Trim(sig.Value, "\x1f") != ""
+		return e, sig.Retracted || strings.Trim(sig.Value, "\x1f") != ""
 	case s.kind == counting:
 		if sig.More > 0 {
 			e.aux = hide(sig.More, sig.MoreUntil-sig.Time)
@@ -201,7 +202,7 @@ func (s *ruleState) seen(sig *finding.Signal) (seen, bool) {
 	case s.kind != rate || s.sums:
 		// An absent number reads zero, so that zero takes no part.
 		e.aux = fixed(sig.Number)
-		return e, sig.Number != 0
+		return e, sig.Retracted || sig.Number != 0
 	}
 	return e, true
 }

@@ -137,6 +137,7 @@ func TestFeeds(t *testing.T) {
 
 func TestLink(t *testing.T) {
 	simple := strings.Replace(correlation("t.simple", true), "correlate:\n", "", 1)
+	count := correlation("t.count", true, "type: event_count", "group_by: actor.user.name", "timespan: 5m", "condition: {gt: 4}")
 	chain := func(id, rules string) string {
 		return correlation(id, false, "type: chain", "rules: ["+rules+"]", "group_by: actor.user.name", "timespan: 1h")
 	}
@@ -152,6 +153,10 @@ func TestLink(t *testing.T) {
 			"events of rule t.simple have no field dns.query"},
 		"alerts do not tell": {[]string{simple, correlation("t.a", false, "type: chain", "rules: t.simple", "group_by: tool.name", "timespan: 1h")},
 			"alerts of rule t.simple do not tell tool.name"},
+		"alerts do not tell the value": {[]string{count, correlation("t.a", false, "type: value_sum", "rules: t.count", "field: message_context.total_tokens", "group_by: actor.user.name", "timespan: 1h", "condition: {gt: 4}")},
+			"alerts of rule t.count do not tell message_context.total_tokens: add it to its alert.fields"},
+		"events without the value": {[]string{simple, correlation("t.a", false, "type: value_count", "rules: t.simple", "field: dns.query", "group_by: actor.user.name", "timespan: 1h", "condition: {gt: 4}")},
+			"events of rule t.simple have no field dns.query"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string

@@ -189,7 +189,8 @@ func Link(rules []*Rule, known ...*Rule) []Problem {
 	return out
 }
 
-// linkColumns checks that the events of a rule have what they are grouped by.
+// linkColumns checks that the events of a rule have what they are grouped by and
+// what is measured.
 func (r *Rule) linkColumns(of *Rule, s Step, report func(Step, string, ...any)) {
 	step := slices.IndexFunc(r.Correlate.Steps, func(x Step) bool { return x.Name == s.Name })
 	for i := range r.Correlate.GroupBy {
@@ -198,9 +199,15 @@ func (r *Rule) linkColumns(of *Rule, s Step, report func(Step, string, ...any)) 
 			report(s, "correlate: events of rule %s have no field %s to group by (an alias may name another)", s.ID, f.Path())
 		}
 	}
+	for _, f := range r.Correlate.Field {
+		if event.Columns[f.Col].Families&of.Source.Families == 0 {
+			report(s, "correlate: events of rule %s have no field %s, so that none of them counts", s.ID, f.Path())
+		}
+	}
 }
 
-// linkAlerts checks that the alerts of a rule tell what they are grouped by.
+// linkAlerts checks that the alerts of a rule tell what they are grouped by and
+// what is measured.
 func (r *Rule) linkAlerts(of *Rule, s Step, report func(Step, string, ...any)) {
 	told := map[string]bool{}
 	for _, k := range of.GroupBy() {
@@ -210,8 +217,12 @@ func (r *Rule) linkAlerts(of *Rule, s Step, report func(Step, string, ...any)) {
 		told[event.Columns[id].Path] = true
 	}
 	step := slices.IndexFunc(r.Correlate.Steps, func(x Step) bool { return x.Name == s.Name })
+	fields := slices.Clone(r.Correlate.Field)
 	for i := range r.Correlate.GroupBy {
-		switch f := r.Correlate.GroupBy[i].Field(step); {
+		fields = append(fields, r.Correlate.GroupBy[i].Field(step))
+	}
+	for _, f := range fields {
+		switch {
 		case told[f.Path()]:
 		case f.View == lang.Key:
 			report(s, "correlate: alerts of rule %s do not tell %s: they tell keys of unmapped only if the rule groups by them", s.ID, f.Path())
