@@ -90,7 +90,7 @@ func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 			rules, problems = append(rules, rs...), append(problems, ps...)
 			continue
 		}
-		data, err := os.ReadFile(p)
+		data, err := readFile(p)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -98,6 +98,20 @@ func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 	}
 	rs, ps := rule.LoadFiles(files, formats()...)
 	return append(rules, rs...), append(problems, ps...), nil
+}
+
+// readFile reads a rule file that was named, which may be a pipe: <(git show …).
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := rule.Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return data, nil
 }
 
 // named finds rules by id among those that known lists (builtIn, live), and those

@@ -98,9 +98,9 @@ func readFiles(paths []string) ([]rule.File, error) {
 			if ext := filepath.Ext(name); d.IsDir() || name != p && ext != ".yml" && ext != ".yaml" {
 				return nil
 			}
-			data, err := os.ReadFile(name)
+			data, err := rule.ReadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", name, err)
 			}
 			out = append(out, rule.File{Name: filepath.ToSlash(name), Data: data})
 			return nil

@@ -77,11 +77,12 @@ func readXML(paths []string) ([]wazuh.File, error) {
 			if err != nil || d.IsDir() || name != p && filepath.Ext(name) != ".xml" {
 				return err
 			}
-			data, err := os.ReadFile(name)
-			if err == nil {
-				out = append(out, wazuh.File{Name: filepath.ToSlash(name), Data: data})
+			data, err := rule.ReadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			return err
+			out = append(out, wazuh.File{Name: filepath.ToSlash(name), Data: data})
+			return nil
 		})
 		if err != nil {
 			return nil, fmt.Errorf("import wazuh: %w", err)

@@ -69,6 +69,14 @@ func Read(fsys fs.FS, root string, keep func(name string) bool) (map[string][]by
 		if d.IsDir() || !keep(p) {
 			return nil
 		}
+		// A pipe would keep the reader waiting, a device never ends.
+		if info, err := fs.Stat(fsys, p); err != nil {
+			return err
+		} else if !info.Mode().IsRegular() {
+			return fmt.Errorf("%s is no regular file", p)
+		} else if info.Size() > MaxFile {
+			return check(p, int(info.Size()), 0, 0)
+		}
 		data, err := fs.ReadFile(fsys, p)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -127,6 +128,9 @@ func TestRead(t *testing.T) {
 	}
 	if _, err := Read(fstest.MapFS{"x.yml": {Data: make([]byte, MaxFile+1)}}, ".", func(string) bool { return true }); err == nil {
 		t.Error("a huge file is taken")
+	}
+	if _, err := Read(fstest.MapFS{"x.yml": {Mode: fs.ModeNamedPipe}}, ".", func(string) bool { return true }); err == nil {
+		t.Error("a pipe is read")
 	}
 	if _, err := Read(os.DirFS("/nonexistent"), ".", func(string) bool { return true }); err == nil {
 		t.Error("a missing folder is taken")

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -114,6 +115,34 @@ func TestLoadFS(t *testing.T) {
 	rules, problems, err := LoadFS(fsys, "r", "")
 	if err != nil || len(rules) != 1 || len(problems) != 3 {
 		t.Errorf("%v %v %v", err, rules, problems)
+	}
+}
+
+// A folder of rules may hold anything: a pipe without a writer, a device, what is
+// far too large.
+func TestReadFile(t *testing.T) {
+	fsys := fstest.MapFS{
+		"sound.yml":  {Data: []byte(good)},
+		"marked.yml": {Data: []byte("\ufeff" + good)},
+		"pipe.yml":   {Mode: fs.ModeNamedPipe},
+		"device.yml": {Mode: fs.ModeDevice | fs.ModeCharDevice},
+		"folder.yml": {Mode: fs.ModeDir},
+		"large.yml":  {Data: make([]byte, maxFile+1)},
+	}
+	for name, want := range map[string]string{
+		"sound.yml": "", "marked.yml": "", "pipe.yml": "is no regular file", "device.yml": "is no regular file", "folder.yml": "is no regular file",
+		"large.yml": "file has 2097153 bytes, at most 2097152 are allowed", "none.yml": "cannot be read: file does not exist",
+	} {
+		data, err := ReadFile(fsys, name)
+		if want == "" && (err != nil || string(data) != good) || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%s: %d bytes, %v, want %q", name, len(data), err, want)
+		}
+	}
+	if _, err := Read(strings.NewReader(strings.Repeat("#", maxFile+1))); err == nil {
+		t.Error("what grows is read to the end")
+	}
+	if r, problems := Load("rules/ai-gateway/example.yml", []byte("\ufeff"+good)); r == nil || len(problems) > 0 {
+		t.Errorf("with a byte order mark: %v", problems)
 	}
 }
 

@@ -1,7 +1,10 @@
 package rule
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"sort"
@@ -28,6 +31,51 @@ type Format interface {
 	Load(files []File) ([]*Rule, []Problem)
 }
 
+// ReadFile reads a rule file of any format. What is no regular file (a pipe would
+// keep the reader waiting, a device never ends) or larger than a rule may be is
+// an error that does not name the file. A byte order mark, which editors on
+// Windows put at the front, is left out.
+func ReadFile(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	switch {
+	case err != nil:
+		return nil, unreadable(err)
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is no regular file")
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("file has %d bytes, at most %d are allowed", info.Size(), maxFile)
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	defer f.Close()
+	return Read(f) // it may grow while it is read
+}
+
+// Read reads a rule file as ReadFile does.
+func Read(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, unreadable(err)
+	case len(data) > maxFile:
+		return nil, fmt.Errorf("file has more than %d bytes", maxFile)
+	}
+	return bytes.TrimPrefix(data, byteOrderMark), nil
+}
+
+var byteOrderMark = []byte("\ufeff")
+
+// unreadable says why, without the name of the file.
+func unreadable(err error) error {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		err = of.Err
+	}
+	return fmt.Errorf("cannot be read: %w", err)
+}
+
 // LoadFS reads every <domain>/<slug>.yml below root, and every .yml and .yaml
 // of another format. Folders and files whose name starts with "_" or "." are
 // left out. Rules come in order of id. A rule with an error is missing from the
@@ -48,7 +96,7 @@ func LoadFS(fsys fs.FS, root, prefix string, formats ...Format) ([]*Rule, []Prob
 		if ext := path.Ext(p); d.IsDir() || ext != ".yml" && ext != ".yaml" {
 			return nil
 		}
-		data, err := fs.ReadFile(fsys, p)
+		data, err := ReadFile(fsys, p)
 		if err != nil {
 			problems = append(problems, Problem{File: prefix + p, Line: 1, Column: 1, Message: err.Error()})
 			return nil

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -76,6 +77,7 @@ func (r *reader) parse(data []byte) (root ast.Node) {
 			root = nil
 		}
 	}()
+	data = bytes.TrimPrefix(data, byteOrderMark)
 	r.lines = strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
 	f, err := parser.ParseBytes(data, 0)
 	if err != nil {
