@@ -141,7 +141,7 @@ func (c *checker) pattern(n ast.Node) {
 		return
 	}
 	if _, err := regexp.Compile(s.Value); err != nil {
-		c.report(n, "%v (RE2 syntax)", err)
+		c.report(n, "%s (RE2 syntax)%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "), patternHint(err.Error()))
 	}
 }
 
@@ -171,7 +171,7 @@ func (c *checker) path(at ast.Node, path string) {
 		}
 	}
 	if !ok {
-		c.report(at, "unknown field %s%s", path, suggestField(path))
+		c.report(at, "unknown field %s%s", path, FieldHint(path))
 		return
 	}
 	if col.Families&c.families == 0 {
@@ -181,20 +181,34 @@ func (c *checker) path(at ast.Node, path string) {
 	c.used[col.ID] = true
 }
 
-func suggestField(path string) string {
+// FieldHint says, as the end of a sentence, which field a path that is none may
+// mean: one of a similar name, or the one that ECS, OpenTelemetry or OCSF call so.
+// "" if nothing is near.
+func FieldHint(path string) string {
 	if col, ok := event.ByName(path); ok && col.Path != path {
 		return fmt.Sprintf(": write %s", col.Path)
 	}
-	var under, all []string
+	var under, ends, all []string
 	for i := range event.Columns {
 		p := event.Columns[i].Path
 		all = append(all, p)
 		if strings.HasPrefix(p, path+".") {
 			under = append(under, p)
 		}
+		if c := &event.Columns[i]; path == c.ECS || path == c.OTel || path == c.OCSF {
+			return ": here it is " + p
+		}
+		if strings.HasSuffix(p, "."+path) {
+			ends = append(ends, p)
+		}
 	}
-	if len(under) > 0 {
+	switch {
+	case len(under) > 0:
 		return fmt.Sprintf(": it is a group of fields (%s)", strings.Join(under[:min(len(under), 4)], ", "))
+	case len(ends) == 1:
+		return ": did you mean " + ends[0] + "?"
+	case len(ends) > 1:
+		return ": give the whole path (" + strings.Join(ends[:min(len(ends), 6)], ", ") + ")"
 	}
 	return DidYouMean(path, all)
 }

@@ -176,7 +176,7 @@ func problem(err error) Problem {
 	if errors.As(err, &fe) {
 		return Problem{max(fe.Line, 1), fe.Column + 1, fe.Message + operatorHint(fe.Message)}
 	}
-	return Problem{1, 1, err.Error()}
+	return Problem{1, 1, err.Error() + operatorHint(err.Error())}
 }
 
 // flatten replaces dotted paths by the identifiers of the environment.

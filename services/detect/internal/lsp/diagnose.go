@@ -57,7 +57,7 @@ func (s *Server) diagnose(d *document) []diagnostic {
 // maxDiagnostics bounds what one file gets.
 const maxDiagnostics = 200
 
-var suggestion = regexp.MustCompile(`(?:did you mean |: write |superseded by )([A-Za-z0-9_.-]+[A-Za-z0-9_])`)
+var suggestion = regexp.MustCompile(`(?:did you mean |: write |: here it is |superseded by )([A-Za-z0-9_.-]+[A-Za-z0-9_])`)
 
 // actions are the quick fixes of problems that know better.
 func actions(d *document, problems []diagnostic) []codeAction {

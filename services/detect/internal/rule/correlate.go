@@ -143,6 +143,19 @@ func (c *Correlate) Holds(v float64) bool {
 	return true
 }
 
+// reachable reports whether some count from 1 on fits the condition. Around each
+// threshold lies one if there is one at all.
+func (c *Correlate) reachable() bool {
+	for _, x := range c.Condition {
+		for _, v := range [...]float64{1, x.Value - 1, x.Value, x.Value + 1} {
+			if v >= 1 && c.Holds(v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // slots is how finely the timespan is divided where not every event is looked at.
 const slots = 60
 

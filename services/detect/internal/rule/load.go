@@ -64,6 +64,9 @@ func Load(name string, data []byte) (*Rule, []Problem) {
 	out.When = r.condition(m["when"], out.Source.Families)
 	r.correlation(root, m, out)
 	families := out.Source.Families
+	if families == 0 {
+		families = allFamilies // what the rule is about is not known, which was said
+	}
 	out.Alert = r.alert(m["alert"], out.Correlate, families)
 	out.Exceptions = r.exceptions(m["exceptions"], families)
 	out.steps()
@@ -193,7 +196,7 @@ func (r *reader) path(f field, what string, families event.Families) (event.Colu
 	}
 	c, ok := event.ByPath(s)
 	if !ok {
-		r.error(f.value, "%s: unknown field %s%s", what, s, lang.DidYouMean(s, fieldNames()))
+		r.error(f.value, "%s: unknown field %s%s", what, s, lang.FieldHint(s))
 		return 0, false
 	}
 	if c.Families&families == 0 {

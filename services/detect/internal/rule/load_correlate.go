@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -83,9 +84,16 @@ func (r *reader) correlation(root ast.Node, m map[string]field, out *Rule) {
 	case len(c.Steps) > 0 && m["source"].value != nil:
 		r.error(m["source"].key, "the source of a correlation is that of its steps")
 	case len(c.Steps) > 0 && (len(c.Steps) < t.steps[0] || len(c.Steps) > t.steps[1]):
-		r.error(f.value, "%s takes %d to %d rules or steps, not %d", c.Type, t.steps[0], t.steps[1], len(c.Steps))
+		many := fmt.Sprintf("%d to %d", t.steps[0], t.steps[1])
+		if t.steps[0] == t.steps[1] {
+			many = strconv.Itoa(t.steps[0])
+		}
+		r.error(f.value, "%s takes %s rules or steps, not %d", c.Type, many, len(c.Steps))
 	}
 	families := out.Source.Families
+	if families == 0 {
+		families = allFamilies
+	}
 	c.GroupBy = r.groupBy(cm, c, families)
 	if t.field < 0 && cm["field"].value != nil {
 		r.error(cm["field"].key, "%s takes no field (value_count counts different values)", c.Type)
@@ -100,7 +108,7 @@ func (r *reader) correlation(root ast.Node, m map[string]field, out *Rule) {
 	case t.required && cm["field"].value == nil:
 		r.error(f.value, "%s lacks field: the path of the values", c.Type)
 	case len(c.Field) > t.field && t.field > 0:
-		r.error(cm["field"].value, "%s takes at most %d fields", c.Type, t.field)
+		r.error(cm["field"].value, "%s takes at most %d field(s)", c.Type, t.field)
 	}
 	for _, f := range c.Field {
 		if k := f.Kind(); c.Numeric() && f.View == lang.Plain && !k.Number() {
@@ -258,6 +266,9 @@ func (r *reader) windows(f field, cm map[string]field, c *Correlate, t traits) {
 		}
 	}
 	x := cm["condition"]
+	if x.value != nil && len(c.Condition) == 0 {
+		return // what is wrong with it was said
+	}
 	switch c.Type {
 	case Temporal, TemporalOrdered, Chain:
 		if n := c.Count(); x.value != nil && (n < 1 || n > len(c.Steps)) {
@@ -271,6 +282,7 @@ func (r *reader) windows(f field, cm map[string]field, c *Correlate, t traits) {
 			r.error(x.key, "%s takes no condition", c.Type)
 		}
 	case EventCount, ValueCount:
+		before := len(r.problems)
 		for _, y := range c.Condition {
 			if y.Value != float64(int(y.Value)) || y.Value < 0 || y.Value > maxThreshold {
 				r.error(x.value, "the condition of %s is a whole number of at most %d", c.Type, maxThreshold)
@@ -279,7 +291,13 @@ func (r *reader) windows(f field, cm map[string]field, c *Correlate, t traits) {
 				r.error(x.value, "gte 0 always holds")
 			}
 		}
+		if len(r.problems) == before && len(c.Condition) > 0 && !c.reachable() {
+			r.error(x.value, "no count fits the condition (a group is there from its first event on; what does not happen is an absence)")
+		}
 	case RateAnomaly:
+		if x.value == nil {
+			break
+		}
 		if len(c.Condition) != 1 || c.Condition[0].Op == "eq" || c.Condition[0].Op == "neq" {
 			r.error(x.value, "the condition of rate_anomaly is one of gte, gt, lte and lt: deviations from what is usual, such as gte: 6")
 		}
@@ -287,12 +305,16 @@ func (r *reader) windows(f field, cm map[string]field, c *Correlate, t traits) {
 }
 
 func (r *reader) comparisons(f field) []Comparison {
+	before := len(r.problems)
 	m := r.mapping(f.value, "condition", Ops...)
 	var out []Comparison
 	for _, op := range Ops {
 		if x := m[op]; x.value != nil {
 			out = append(out, Comparison{op, r.number(x, op)})
 		}
+	}
+	if len(r.problems) > before {
+		return nil
 	}
 	if m != nil && len(out) == 0 {
 		r.error(f.value, "condition takes one of %s, or two for a range", strings.Join(Ops, ", "))
@@ -327,7 +349,8 @@ func (r *reader) spans(cm map[string]field, c *Correlate) {
 	if c.Type == NewValue {
 		longest = maxMemory
 	}
-	if c.Timespan = span(cm["timespan"], "timespan", longest, 0); cm["timespan"].value != nil && c.Timespan < time.Second {
+	before := len(r.problems)
+	if c.Timespan = span(cm["timespan"], "timespan", longest, 0); cm["timespan"].value != nil && c.Timespan < time.Second && len(r.problems) == before {
 		r.error(cm["timespan"].value, "timespan must be at least 1s")
 	}
 	c.Lateness = span(cm["lateness"], "lateness", maxLateness, min(max(c.Timespan, time.Minute), 10*time.Minute))

@@ -7,6 +7,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 )
@@ -78,7 +80,7 @@ func TestProblems(t *testing.T) {
 		"entity":                 {"type: ip, path", "type: adress, path", "entity type adress is unknown"},
 		"expires":                {"expires: 2027-01-31", "expires: soon", "expires must be a day"},
 		"test field":             {"http_response.code: 401", "http_response.cod: 401", "unknown field http_response.cod: did you mean http_response.code?"},
-		"test type":              {"http_response.code: 401", "http_response.code: many", "http_response.code takes a u16"},
+		"test type":              {"http_response.code: 401", "http_response.code: many", "http_response.code takes a whole number (u16)"},
 		"test address":           {"192.0.2.{n}", "192.0.2.{m}", "is not an address"},
 		"number for text":        {"title: Example", "title: 12", "2:8: error: title must be a text"},
 		"alias":                  {"status: test", "status: *x", "error"},
@@ -115,6 +117,39 @@ func TestLoadFS(t *testing.T) {
 	rules, problems, err := LoadFS(fsys, "r", "")
 	if err != nil || len(rules) != 1 || len(problems) != 3 {
 		t.Errorf("%v %v %v", err, rules, problems)
+	}
+}
+
+// Who makes one mistake reads one problem, which says what to do.
+func TestOneMistakeIsOneProblem(t *testing.T) {
+	for name, tc := range map[string]struct{ old, new, want string }{
+		"misspelt and required": {"title: Example", "titel: Example", "2:1: error: unknown key titel in the rule: did you mean title?"},
+		"Panther's severity":    {"level: high", "severity: high", "4:1: error: unknown key severity in the rule: did you mean level?"},
+		"Sigma's timeframe":     {"timespan: 5m", "timeframe: 5m", "12:83: error: unknown key timeframe in correlate: did you mean timespan?"},
+		"no unit":               {"timespan: 5m", "timespan: 5", "12:93: error: timespan 5 lacks a unit: 30s, 5m, 2h or 7d"},
+		"no duration":           {"timespan: 5m", "timespan: 5x", "12:93: error: timespan 5x is not a duration such as 30s, 5m, 2h or 7d"},
+		"far too long":          {"timespan: 5m", "timespan: 99999999999999999999d", "12:93: error: timespan 99999999999999999999d is not a duration such as 30s, 5m, 2h or 7d"},
+		"a text as threshold":   {"{gt: 4}", "{gt: four}", "12:113: error: gt must be a number"},
+		"unknown comparison":    {"{gt: 4}", "{gtt: 4}", "12:109: error: unknown key gtt in condition: did you mean gt?"},
+		"no such range":         {"{gt: 4}", "{gt: 4, lt: 5}", "12:109: error: no count fits the condition (a group is there from its first event on; what does not happen is an absence)"},
+		"fewer than one":        {"{gt: 4}", "{lt: 1}", "12:109: error: no count fits the condition (a group is there from its first event on; what does not happen is an absence)"},
+		"tab":                   {"\n  title:", "\n\ttitle:", "14:1: error: found character '\t' that cannot start any token: the line is indented by a tab, and YAML takes blanks alone"},
+		"second document":       {"tests:\n", "---\ntests:\n", "19:1: error: a rule file holds exactly one document: put the others into files of their own"},
+		"a text for a number":   {"http_response.code: 401", "http_response.code: many", "22:87: error: http_response.code takes a whole number (u16)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(good, tc.old) {
+				t.Fatalf("%q is not in the rule", tc.old)
+			}
+			_, problems := Load("ai-gateway/example.yml", []byte(strings.Replace(good, tc.old, tc.new, 1)))
+			var got []string
+			for _, p := range problems {
+				got = append(got, strings.TrimPrefix(p.String(), "ai-gateway/example.yml:"))
+			}
+			if diff := cmp.Diff([]string{tc.want}, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

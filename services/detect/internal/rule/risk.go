@@ -104,7 +104,7 @@ func (r *reader) management(a *Alert, m map[string]field, c *Correlate, families
 	a.Entities = r.involved(m["entities"], families)
 	if f := m["dedup"]; f.value != nil {
 		if c != nil {
-			r.error(f.key, "alerts of a correlation are told apart by its group_by: leave dedup out")
+			r.error(f.key, "alerts of a correlation are told apart by its group_by: put the paths there and leave dedup out")
 			return
 		}
 		if _, ok := f.value.(*ast.SequenceNode); !ok {

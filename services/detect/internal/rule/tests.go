@@ -191,8 +191,27 @@ func (r *reader) testValue(col *event.Column, f field) (any, bool) {
 		}
 		return s, len(r.problems) == before
 	}
-	r.error(f.value, "%s takes a %s", col.Path, col.Kind)
+	r.error(f.value, "%s takes %s", col.Path, takes(col.Kind))
 	return nil, false
+}
+
+// takes says what a test writes for a column.
+func takes(k event.Kind) string {
+	switch {
+	case k == event.KindF32 || k == event.KindF64:
+		return "a number"
+	case k == event.KindTime:
+		return "a time in ms since 1970"
+	case k.Number():
+		return "a whole number (" + k.String() + ")"
+	case k == event.KindBool:
+		return "true or false"
+	case k == event.KindKeywords:
+		return "a list of texts"
+	case k == event.KindScores:
+		return "a mapping of names to numbers"
+	}
+	return "a text: write it in quotes"
 }
 
 func (r *reader) testScores(f field) (any, bool) {

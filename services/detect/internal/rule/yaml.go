@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -87,17 +88,33 @@ func (r *reader) parse(data []byte) (root ast.Node) {
 			if t := ye.GetToken(); t != nil && t.Position != nil {
 				line, column = t.Position.Line, t.Position.Column
 			}
-			r.errorAt(line, column, "%s", ye.GetMessage())
+			r.errorAt(line, column, "%s%s", ye.GetMessage(), r.indentHint(line))
 			return nil
 		}
 		r.errorAt(line, column, "%v", err)
 		return nil
 	}
-	if len(f.Docs) != 1 || f.Docs[0].Body == nil {
-		r.errorAt(1, 1, "a rule file holds exactly one document")
+	if len(f.Docs) > 1 {
+		line := 1
+		if start := f.Docs[1].Start; start != nil && start.Position != nil {
+			line = start.Position.Line
+		}
+		r.errorAt(line, 1, "a rule file holds exactly one document: put the others into files of their own")
+		return nil
+	}
+	if len(f.Docs) == 0 || f.Docs[0].Body == nil {
+		r.errorAt(1, 1, "the file is empty: `vagus rules new` writes one to begin with")
 		return nil
 	}
 	return f.Docs[0].Body
+}
+
+// indentHint says what is wrong with a line that begins with a tab.
+func (r *reader) indentHint(line int) string {
+	if line > len(r.lines) || !strings.HasPrefix(strings.TrimLeft(r.lines[line-1], " "), "\t") {
+		return ""
+	}
+	return ": the line is indented by a tab, and YAML takes blanks alone"
 }
 
 // field is a key of a mapping.
@@ -148,21 +165,45 @@ func (r *reader) mapping(n ast.Node, what string, keys ...string) map[string]fie
 		name := strings.TrimSuffix(k, "!")
 		known[name] = true
 		names = append(names, name)
-		if _, ok := got[name]; !ok && name != k {
+	}
+	sort.Strings(names)
+	meant := map[string]bool{}
+	for _, k := range order {
+		if known[k] {
+			continue
+		}
+		name, hint := nearestKey(k, names)
+		meant[name] = true
+		r.error(got[k].key, "unknown key %s in %s%s", k, what, hint)
+	}
+	for _, k := range keys {
+		name := strings.TrimSuffix(k, "!")
+		// What is written wrong is not missing, too.
+		if _, ok := got[name]; !ok && name != k && !meant[name] {
 			r.error(n, "%s lacks %s", what, name)
 		}
 	}
-	for _, k := range order {
-		if !known[k] {
-			sort.Strings(names)
-			hint := lang.DidYouMean(k, names)
-			if hint == "" {
-				hint = " (known: " + strings.Join(names, ", ") + ")"
-			}
-			r.error(got[k].key, "unknown key %s in %s%s", k, what, hint)
-		}
-	}
 	return got
+}
+
+// elsewhere has keys of other systems and what they are called here.
+var elsewhere = map[string]string{
+	"name": "title", "severity": "level", "logsource": "source", "detection": "when", "query": "when", "filter": "when",
+	"timeframe": "timespan", "window_size": "timespan", "threshold": "condition", "group-by": "group_by", "by": "group_by",
+	"falsepositives": "false_positives", "dedup_period_minutes": "suppress", "dedupperiodminutes": "suppress", "ignore": "suppress",
+}
+
+// nearestKey finds the key that an unknown one is meant to be, "" if none is near,
+// and says so.
+func nearestKey(written string, names []string) (key, hint string) {
+	if name := elsewhere[strings.ToLower(written)]; slices.Contains(names, name) {
+		return name, ": did you mean " + name + "?"
+	}
+	hint = lang.DidYouMean(written, names)
+	if hint == "" {
+		return "", " (known: " + strings.Join(names, ", ") + ")"
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(hint, ": did you mean "), "?"), hint
 }
 
 // text reads a text; numbers and booleans are refused so that nothing is
@@ -227,9 +268,14 @@ func (r *reader) duration(f field, what string) time.Duration {
 	if f.value == nil {
 		return 0
 	}
+	if n, ok := f.value.(*ast.IntegerNode); ok {
+		r.error(f.value, "%s %s lacks a unit: 30s, 5m, 2h or 7d", what, n.Token.Value)
+		return 0
+	}
+	before := len(r.problems)
 	s := r.text(f, what)
 	d, err := parseDuration(s)
-	if s != "" && (err != nil || d < 0) {
+	if len(r.problems) == before && (err != nil || d < 0) {
 		r.error(f.value, "%s %s is not a duration such as 30s, 5m, 2h or 7d", what, s)
 		return 0
 	}
