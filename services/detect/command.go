@@ -94,10 +94,51 @@ func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		files = append(files, rule.File{Name: filepath.ToSlash(p), Data: data})
+		files = append(files, rule.File{Name: filepath.ToSlash(filepath.Clean(p)), Data: data})
 	}
 	rs, ps := rule.LoadFiles(files, formats()...)
-	return append(rules, rs...), append(problems, ps...), nil
+	rules, problems = once(append(rules, rs...), append(problems, ps...))
+	return rules, problems, nil
+}
+
+// once leaves out files that were read twice, as paths may overlap. Two rules of
+// different files with one id are a problem: the hub would run one of them.
+func once(rules []*rule.Rule, problems []rule.Problem) ([]*rule.Rule, []rule.Problem) {
+	said := map[rule.Problem]bool{}
+	problems = slices.DeleteFunc(problems, func(p rule.Problem) bool {
+		again := said[p]
+		said[p] = true
+		return again
+	})
+	files := map[string]string{}
+	rules = slices.DeleteFunc(rules, func(r *rule.Rule) bool {
+		first, there := files[r.ID]
+		switch {
+		case !there:
+			files[r.ID] = r.File
+		case first != r.File:
+			problems = append(problems, rule.Problem{File: r.File, Line: 1, Column: 1, Message: fmt.Sprintf("id %s is taken by %s", r.ID, first)})
+		}
+		return there
+	})
+	return rules, problems
+}
+
+// some is an error if paths that were named hold no rules: who checks or tests a
+// folder that is not the one that was meant must not be told that all is well.
+func some(paths []string, rules []*rule.Rule, problems []rule.Problem) error {
+	if len(paths) == 0 || len(rules) > 0 || len(problems) > 0 {
+		return nil
+	}
+	return fmt.Errorf("there are no rules in %s: a rule is a file <domain>/<slug>.yml", strings.Join(paths, ", "))
+}
+
+// count is a number with the noun that it counts.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // readFile reads a rule file that was named, which may be a pipe: <(git show …).

@@ -57,6 +57,9 @@ func (a *author) check(w io.Writer, o output, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := some(args, rules, problems); err != nil {
+		return err
+	}
 	more, err := a.lint(rules)
 	if err != nil {
 		return err
@@ -66,7 +69,7 @@ func (a *author) check(w io.Writer, o output, args []string) error {
 		out := struct {
 			Rules    int            `json:"rules"`
 			Problems []rule.Problem `json:"problems"`
-		}{len(rules), append([]rule.Problem{}, problems...)}
+		}{sound(rules, problems), append([]rule.Problem{}, problems...)}
 		if err := a.print(w, out); err != nil {
 			return err
 		}
@@ -76,13 +79,32 @@ func (a *author) check(w io.Writer, o output, args []string) error {
 			return err
 		}
 		if o.format == "text" {
-			fmt.Fprintf(w, "%d rules are good, %d problems\n", len(rules), len(problems))
+			good, verb := sound(rules, problems), "are"
+			if good == 1 {
+				verb = "is"
+			}
+			fmt.Fprintf(w, "%s %s good, %s\n", count(good, "rule"), verb, count(len(problems), "problem"))
 		}
 	}
 	if rule.Failed(problems) || o.strict && len(problems) > 0 {
 		return errProblems
 	}
 	return nil
+}
+
+// sound counts the rules whose files have no error.
+func sound(rules []*rule.Rule, problems []rule.Problem) int {
+	bad := map[string]bool{}
+	for _, p := range problems {
+		bad[p.File] = bad[p.File] || !p.Warning
+	}
+	n := 0
+	for _, r := range rules {
+		if !bad[r.File] {
+			n++
+		}
+	}
+	return n
 }
 
 // lint looks at what rules say; those of the loader are not repeated.

@@ -107,7 +107,7 @@ func (p *publisher) verify(w io.Writer, files map[string][]byte, prefix string) 
 			}
 		}
 	}
-	fmt.Fprintf(w, "%d rules, %d warnings, %d tests, %d failed\n", len(rules), warnings, tests, failed)
+	fmt.Fprintf(w, "%s, %s, %s, %d failed\n", count(len(rules), "rule"), count(warnings, "warning"), count(tests, "test"), failed)
 	if rule.Failed(problems) || failed > 0 {
 		return nil, errProblems
 	}

@@ -72,6 +72,9 @@ func (a *author) explain(w io.Writer, args []string) error {
 
 func explain(r *rule.Rule) explained {
 	e := explained{Plan: match.Explain(r), Title: r.Title, Tags: map[string]string{}, Suppress: r.Alert.Suppress.String()}
+	// Branches of a condition may share a literal.
+	seen := map[string]bool{}
+	e.Literals = slices.DeleteFunc(e.Literals, func(l string) bool { again := seen[l]; seen[l] = true; return again })
 	for _, t := range r.Tags {
 		e.Tags[t] = taxonomy.Name(t)
 	}

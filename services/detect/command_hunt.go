@@ -35,7 +35,7 @@ func HuntCommand(opts CommandOptions) *cobra.Command {
 			"with the code that runs rules. What is found here, a rule with the same condition would find live.",
 		Example: "  vagus hunt 'icontains(message_context.prompt_text, \"ignore previous\")' --since 7d\n" +
 			"  vagus hunt 'http_response.code == 401' --class http_activity --by src_endpoint.ip --limit 10\n" +
-			"  vagus hunt 'event.text contains \"203.0.113.9\"' --since 30d --count\n" +
+			"  vagus hunt 'icontains(event.text, \"mimikatz\")' --since 30d --count\n" +
 			"  vagus hunt 'exists(tool.name)' --fields time,actor.user.name,tool.name --json | jq -c .",
 	}
 	h.flags(c, "24h")

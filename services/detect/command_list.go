@@ -59,6 +59,9 @@ func (a *author) listCommand() *cobra.Command {
 }
 
 func (a *author) list(w io.Writer, f filter, args []string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
 	rules, _, err := a.load(args)
 	if err != nil {
 		return err
@@ -91,6 +94,29 @@ func (a *author) list(w io.Writer, f filter, args []string) error {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Level, l.Lane, l.Status, l.Tests, l.Title)
 	}
 	return tw.Flush()
+}
+
+// check refuses values that no rule can have, whatever rules there are.
+func (f filter) check() error {
+	for _, x := range []struct {
+		flag   string
+		values []string
+		known  []string
+	}{
+		{"level", f.levels, []string{"informational", "low", "medium", "high", "critical"}},
+		{"lane", f.lanes, []string{"hunt", "alert", "enforce"}},
+		{"status", f.statuses, []string{"experimental", "test", "stable"}},
+	} {
+		for _, v := range x.values {
+			if x.flag == "level" {
+				v = strings.TrimSuffix(v, "+")
+			}
+			if !slices.Contains(x.known, v) {
+				return fmt.Errorf("list: --%s %s is unknown%s (one of %s)", x.flag, v, nearest(v, x.known), strings.Join(x.known, ", "))
+			}
+		}
+	}
+	return nil
 }
 
 func (f filter) takes(l listed) bool {

@@ -73,6 +73,7 @@ func (s *silencer) add() *cobra.Command {
 	f.StringVarP(&comment, "comment", "c", "", "why; needed")
 	f.StringVar(&by, "by", "", "who you are (default: the login name)")
 	f.BoolVar(&dry, "dry-run", false, "only show what it would mute now")
+	c.MarkFlagsMutuallyExclusive("for", "until")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		now := s.now().UTC().Truncate(time.Second)
 		sil := mute.Silence{ID: mute.NewID(), Comment: comment, CreatedBy: by, CreatedAt: now, StartsAt: now}

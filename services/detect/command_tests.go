@@ -70,6 +70,9 @@ func (a *author) test(w io.Writer, o testOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := some(args, rules, problems); err != nil {
+		return err
+	}
 	opts, err := a.testing(rules)
 	if err != nil {
 		return err
@@ -111,7 +114,7 @@ func (a *author) test(w io.Writer, o testOptions, args []string) error {
 		}
 		cases = append(cases, c)
 	}
-	if err := a.printTested(w, o, out, cases, len(rules)); err != nil {
+	if err := a.printTested(w, o, out, cases, len(rules), problems); err != nil {
 		return err
 	}
 	if out.failed > out.Updated || rule.Failed(problems) {
@@ -128,8 +131,14 @@ type tested struct {
 	failed   int
 }
 
-func (a *author) printTested(w io.Writer, o testOptions, out tested, cases []report.Case, rules int) error {
+func (a *author) printTested(w io.Writer, o testOptions, out tested, cases []report.Case, rules int, problems []rule.Problem) error {
 	if o.format == "json" {
+		// A rule that does not load has no test that could fail.
+		for _, p := range problems {
+			if !p.Warning {
+				out.Tests = append(out.Tests, ruletest.Result{File: p.File, Line: p.Line, Column: p.Column, Message: p.Message})
+			}
+		}
 		if o.coverage || o.update {
 			return a.print(w, out)
 		}
@@ -149,7 +158,7 @@ func (a *author) printTested(w io.Writer, o testOptions, out tested, cases []rep
 		}
 		fmt.Fprintf(w, "coverage %.0f %%: tests decide %d of %d times by a comparison\n", 100*coverage.Report{Parts: parts, Covered: covered}.Share(), covered, parts)
 	}
-	fmt.Fprintf(w, "%d rules, %d tests, %d failed\n", rules, len(out.Tests), out.failed-min(out.failed, out.Updated))
+	fmt.Fprintf(w, "%s, %s, %d failed\n", count(rules, "rule"), count(len(out.Tests), "test"), out.failed-min(out.failed, out.Updated))
 	return nil
 }
 

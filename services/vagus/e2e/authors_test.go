@@ -48,8 +48,8 @@ func TestAuthorsUseRawRecords(t *testing.T) {
 		args []string
 		want string
 	}{
-		"test":             {[]string{"rules", "test", dir}, "1 rules, 2 tests, 0 failed"},
-		"check":            {[]string{"rules", "check", dir, "--strict"}, "1 rules are good, 0 problems"},
+		"test":             {[]string{"rules", "test", dir}, "1 rule, 2 tests, 0 failed"},
+		"check":            {[]string{"rules", "check", dir, "--strict"}, "1 rule is good, 0 problems"},
 		"explain":          {[]string{"rules", "explain", file, "--event", line, "--source", "nginx.access"}, `✗ http_request.path startsWith "/v1/"`},
 		"explain, guessed": {[]string{"rules", "explain", file, "--event", line}, `http_request.path = "/v2/models"`},
 	} {

@@ -64,7 +64,8 @@ var mismatch = regexp.MustCompile(`\(mismatched types (\[\]string|string|int|flo
 // DidYouMean returns `: did you mean "x"?` for the name that is closest to
 // what was written, or "" if none is near.
 func DidYouMean(written string, names []string) string {
-	best, distance := "", max(2, len(written)/3)+1
+	// Where every letter is another, nothing is near.
+	best, distance := "", min(max(2, len(written)/3), len(written)-1)+1
 	for _, n := range names {
 		d := near.Distance(strings.ToLower(written), strings.ToLower(n))
 		// The right last part in the wrong group is a near miss too.

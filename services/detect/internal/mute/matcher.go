@@ -3,6 +3,7 @@ package mute
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -125,7 +126,13 @@ func NewMatcher(name, op, value string) (Matcher, error) {
 	}
 	switch op {
 	case "=", "!=":
+		if known := valuesOf[name]; known != nil && value != "" && !slices.Contains(known, value) {
+			return m, fmt.Errorf("matcher %s: no alert has the %s %s%s (one of %s)", name, name, value, lang.DidYouMean(value, known), strings.Join(known, ", "))
+		}
 	case "=~", "!~":
+		if _, err := regexp.Compile(value); err != nil { // without what is put around it, so that the message has what was written
+			return m, fmt.Errorf("matcher %s: %w", name, err)
+		}
 		re, err := regexp.Compile("^(?s:" + value + ")$")
 		if err != nil {
 			return m, fmt.Errorf("matcher %s: %w", name, err)
@@ -135,6 +142,12 @@ func NewMatcher(name, op, value string) (Matcher, error) {
 		return m, fmt.Errorf("matcher %s: unknown operator %s (=, !=, =~ or !~)", name, op)
 	}
 	return m, nil
+}
+
+// valuesOf has the labels that take few values.
+var valuesOf = map[string][]string{
+	"level": {"informational", "low", "medium", "high", "critical"},
+	"lane":  {"hunt", "alert", "enforce"},
 }
 
 func known(name string) bool {

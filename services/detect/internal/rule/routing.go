@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/subjects"
@@ -28,7 +29,7 @@ func Routing(classes, families, products []string) (Source, error) {
 	for _, name := range families {
 		f, ok := event.FamilyByName(name)
 		if !ok {
-			return s, fmt.Errorf("unknown family %s%s", name, lang.DidYouMean(name, event.FamilyNames[:]))
+			return s, fmt.Errorf("unknown family %s%s (one of %s)", name, lang.DidYouMean(name, event.FamilyNames[:]), strings.Join(event.FamilyNames[:], ", "))
 		}
 		s.Families |= 1 << f
 	}

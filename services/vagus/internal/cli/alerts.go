@@ -54,7 +54,7 @@ func (a *app) alertsCommand() *cobra.Command {
 	var limit, minRisk int
 	c := &cobra.Command{
 		Use: "alerts [UID]", Short: "List alerts, or show one whole", Args: cobra.MaximumNArgs(1),
-		Example: "  vagus alerts --min-risk 70 --sort risk\n  vagus alerts --muted --since 168h   # also those that a silence or an inhibition mutes\n" +
+		Example: "  vagus alerts --min-risk 70 --sort risk\n  vagus alerts --muted --since 7d   # also those that a silence or an inhibition mutes\n" +
 			"  vagus alerts --ocsf --limit 1000 > findings.ndjson   # as OCSF Detection Findings, an object a line",
 	}
 	jsonFlag(c, &asJSON)
@@ -62,7 +62,7 @@ func (a *app) alertsCommand() *cobra.Command {
 	c.MarkFlagsMutuallyExclusive("json", "ocsf")
 	c.Flags().StringVar(&level, "level", "", "only this level and above: informational, low, medium, high, critical")
 	c.Flags().StringVar(&rule, "rule", "", "only rules whose id contains this")
-	c.Flags().DurationVar(&since, "since", 24*time.Hour, "how far back, by the time they were raised")
+	agoFlag(c, &since, "how far back, by the time they were raised")
 	c.Flags().IntVar(&limit, "limit", 50, "how many at most")
 	c.Flags().IntVar(&minRisk, "min-risk", 0, "only those with this risk or more, 0 to 100")
 	c.Flags().StringVar(&order, "sort", "time", "time (newest first) or risk (highest first)")
@@ -74,7 +74,7 @@ func (a *app) alertsCommand() *cobra.Command {
 		least := 0
 		if level != "" {
 			if least = finding.Level(level).SeverityID(); least == 0 {
-				return fmt.Errorf("alerts: unknown level %q", level)
+				return fmt.Errorf("alerts: unknown level %q: informational, low, medium, high or critical", level)
 			}
 		}
 		b, err := a.bus(cmd.Context())

@@ -106,6 +106,9 @@ func publishDisposition(ctx context.Context, b *bus.Bus, d finding.Disposition) 
 
 // oneAlert finds an alert by the beginning of its uid.
 func oneAlert(all []finding.Alert, begin string) (finding.Alert, error) {
+	if strings.Trim(begin, "0123456789abcdef") != "" {
+		return finding.Alert{}, fmt.Errorf("%q is neither a verdict (%s, none) nor the beginning of an alert's uid", begin, strings.Trim(fmt.Sprint(finding.Verdicts), "[]"))
+	}
 	var found []finding.Alert
 	for _, al := range all {
 		if strings.HasPrefix(al.UID, begin) {
@@ -114,7 +117,7 @@ func oneAlert(all []finding.Alert, begin string) (finding.Alert, error) {
 	}
 	switch len(found) {
 	case 0:
-		return finding.Alert{}, fmt.Errorf("no alert on the bus begins with %q (`vagus alerts --since 720h` lists them)", begin)
+		return finding.Alert{}, fmt.Errorf("no alert on the bus begins with %q (`vagus alerts --since 30d` lists them)", begin)
 	case 1:
 		return found[0], nil
 	}

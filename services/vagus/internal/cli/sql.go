@@ -103,7 +103,7 @@ func (a *app) eventsCommand() *cobra.Command {
 	c.Flags().StringVar(&family, "family", "", "only this family: ai, api, host, network, identity, data")
 	c.Flags().StringVar(&where, "where", "", "a ClickHouse condition over the columns (docs/reference/event.md)")
 	c.Flags().StringVar(&uid, "uid", "", "one event, whole")
-	c.Flags().DurationVar(&since, "since", 24*time.Hour, "how far back, by the time they were received")
+	agoFlag(c, &since, "how far back, by the time they were received")
 	c.Flags().IntVar(&limit, "limit", 50, "how many at most")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		table := "events"
