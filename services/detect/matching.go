@@ -22,7 +22,7 @@ import (
 // the bus would take an acknowledgement of an instance that only seemed dead for
 // one of a block that it has not delivered again yet, and skip blocks.
 func (s *Service) match(ctx context.Context) error {
-	m := &matching{s: s, groups: map[string]*tally{}, values: map[string]int64{}}
+	m := &matching{s: s, groups: map[string]*tally{}, values: map[string]int64{}, room: room{bus: s.opts.Bus, log: s.log}}
 	return s.opts.Bus.Consume(ctx, bus.Consumer{
 		Stream: subjects.StreamEvents, Durable: Durable, MaxInFlight: s.opts.MaxInFlight, AckWait: s.opts.Expiry / 2, Stage: "detect",
 	}, m.handle)
@@ -39,6 +39,7 @@ type matching struct {
 	groups map[string]*tally // by rule and group, of the block at hand
 	values map[string]int64  // by rule, group, value and slot: the first time told of
 	order  []*tally
+	room   room
 }
 
 // slots is how finely the timespan of a correlation is divided where matches
@@ -68,6 +69,7 @@ type tally struct {
 // detection as slow as the disk.
 type delivery struct {
 	*matching
+	ctx     context.Context
 	d       *bus.Delivery
 	trace   string
 	batches [subjects.SignalPartitions]finding.SignalWriter
@@ -77,7 +79,7 @@ type delivery struct {
 // maxBatch bounds a message of signals, in bytes.
 const maxBatch = 512 << 10
 
-func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
+func (m *matching) handle(ctx context.Context, d *bus.Delivery) bus.Verdict {
 	if err := block.Decode(d.Data, &m.block); err != nil {
 		return bus.Permanent("bad_block", err)
 	}
@@ -87,7 +89,7 @@ func (m *matching) handle(_ context.Context, d *bus.Delivery) bus.Verdict {
 	clear(m.groups)
 	clear(m.values)
 	m.order = m.order[:0]
-	out := &delivery{matching: m, d: d, trace: d.Header.Get(subjects.HeaderTrace)}
+	out := &delivery{matching: m, ctx: ctx, d: d, trace: d.Header.Get(subjects.HeaderTrace)}
 	failed := g.matcher.Failures()
 	g.matcher.Match(&m.block, func(r *rule.Rule, row int) {
 		s.counters.matches.Add(1)
@@ -196,6 +198,7 @@ func (o *delivery) flush(p int) {
 		return
 	}
 	data := o.batches[p].Take()
+	o.room.take(o.ctx, len(data))
 	o.failure = o.d.Publish(bus.Msg{
 		Subject: subjects.Signals(p),
 		ID:      fmt.Sprintf("s:%d:%d:%016x", o.d.Seq, p, xxh3.Hash(data)),

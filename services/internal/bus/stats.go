@@ -120,20 +120,29 @@ type StreamState struct {
 func (b *Bus) Streams(ctx context.Context) ([]StreamState, error) {
 	var out []StreamState
 	for _, s := range specs() {
-		st, err := b.js.Stream(ctx, s.name)
+		state, err := b.Stream(ctx, s.name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue // an edge has only some
 		}
 		if err != nil {
-			return nil, classify("stream "+s.name, err)
+			return nil, err
 		}
-		i := st.CachedInfo()
-		out = append(out, StreamState{
-			Name: s.name, Messages: i.State.Msgs, Bytes: i.State.Bytes, MaxBytes: i.Config.MaxBytes,
-			First: i.State.FirstSeq, Last: i.State.LastSeq, FirstTime: i.State.FirstTime,
-		})
+		out = append(out, state)
 	}
 	return out, nil
+}
+
+// Stream returns the state of one stream.
+func (b *Bus) Stream(ctx context.Context, name string) (StreamState, error) {
+	st, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return StreamState{}, classify("stream "+name, err)
+	}
+	i := st.CachedInfo()
+	return StreamState{
+		Name: name, Messages: i.State.Msgs, Bytes: i.State.Bytes, MaxBytes: i.Config.MaxBytes,
+		First: i.State.FirstSeq, Last: i.State.LastSeq, FirstTime: i.State.FirstTime,
+	}, nil
 }
 
 // Lag returns the position of every durable and floor on the streams of
