@@ -59,9 +59,9 @@ func load(v []byte, i int) uint64 {
 // The bitmap has so many bits a key, up to a size that the second cache level
 // holds beside other things.
 const (
-	bloomRatio = 32
+	bloomRatio = 64
 	minBloom   = 1 << 9
-	maxBloom   = 1 << 20
+	maxBloom   = 1 << 21
 )
 
 func newBuckets(m map[uint64][]ref) *buckets {

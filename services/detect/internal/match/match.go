@@ -23,6 +23,7 @@ import (
 type Matcher struct {
 	rules  []compiled
 	units  []unit
+	asks   []ask // by unit
 	scope  scope
 	router router
 	fields *fields
@@ -66,10 +67,11 @@ func NewLearned(rules []*rule.Rule, sample *Sample) *Matcher {
 		p.add(int32(len(m.rules)), r)
 		m.rules = append(m.rules, m.fields.rule(r))
 	}
-	m.units = p.units
+	m.units = arranged(p.units)
 	m.router = newRouter(m.units, m.fields)
 	m.index = newIndex()
 	m.index.build(m.units, m.fields, sample.grams())
+	m.asks = asksOf(m.units)
 	m.seen, m.done = make([]uint64, len(m.units)), make([]uint64, len(m.rules))
 	m.at = make([]active, m.fields.count())
 	return m
@@ -184,25 +186,25 @@ func (m *Matcher) try(id int32) {
 	}
 	m.seen[id] = m.scope.stamp
 	m.index.stats.Tried++
-	u := &m.units[id]
-	for i := range u.gates {
-		g := &u.gates[i]
-		if m.opens(g.where, int32(i*len(m.units))+id) == g.refuse {
+	q := &m.asks[id]
+	for i := range q.gates[:q.n] {
+		g := &q.gates[i]
+		if m.opens(g, int32(i*len(m.units))+id) == g.refuse {
 			return
 		}
 	}
-	if m.done[u.rule] == m.scope.stamp {
+	if m.done[q.rule] == m.scope.stamp {
 		return
 	}
 	m.index.stats.Candidates++
-	ok, err := m.eval(u)
+	ok, err := m.eval(&m.units[id])
 	if err != nil {
 		m.failed++
 		return
 	}
 	if ok {
-		m.done[u.rule] = m.scope.stamp
-		m.found = append(m.found, u.rule)
+		m.done[q.rule] = m.scope.stamp
+		m.found = append(m.found, q.rule)
 	}
 }
 
@@ -216,30 +218,40 @@ func (m *Matcher) decide(u *unit) (bool, error) {
 }
 
 // opens reports whether the literals of a gate hold in the row at hand.
-func (m *Matcher) opens(where []slot, id int32) bool {
+func (m *Matcher) opens(g *askGate, id int32) bool {
+	if g.at != anyField {
+		return m.opensAt(g.at, id)
+	}
+	for _, s := range g.where {
+		if m.opensAt(s, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// opensAt is opens for the literals on one field.
+func (m *Matcher) opensAt(s slot, id int32) bool {
 	row := m.scope.row
-	for _, s := range where {
-		a := &m.at[s]
-		switch {
-		case a.sets == nil:
-		case a.list != nil:
-			from, to := a.list.List(row)
-			for _, k := range a.list.ListKeys()[from:to] {
-				if set := a.sets[k]; set != 0 && m.index.sets[set].opens(id) {
-					return true
-				}
-			}
-		default:
-			k := uint32(row)
-			if a.keys != nil {
-				k = a.keys[row]
-			}
+	a := &m.at[s]
+	if a.sets == nil {
+		return false
+	}
+	if a.list != nil {
+		from, to := a.list.List(row)
+		for _, k := range a.list.ListKeys()[from:to] {
 			if set := a.sets[k]; set != 0 && m.index.sets[set].opens(id) {
 				return true
 			}
 		}
+		return false
 	}
-	return false
+	k := uint32(row)
+	if a.keys != nil {
+		k = a.keys[row]
+	}
+	set := a.sets[k]
+	return set != 0 && m.index.sets[set].opens(id)
 }
 
 // prepare looks up the block's values and marks the rows that hold first

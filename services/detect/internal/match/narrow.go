@@ -20,17 +20,6 @@ type group struct {
 	at slot
 }
 
-// anyField stands for units without a next witness on one field.
-const anyField = slot(-1)
-
-// nextField is where the next witness of a unit must hold.
-func (u *unit) nextField() slot {
-	if len(u.gates) == 0 || u.gates[0].refuse || len(u.gates[0].where) != 1 {
-		return anyField
-	}
-	return u.gates[0].where[0]
-}
-
 const narrowSize = 1 << 12
 
 // tryAll tries what the row at hand may match of the units whose first witness a
@@ -78,11 +67,11 @@ func (m *Matcher) tryAll(set uint32, place uint16, route *route) {
 // group orders narrowed units by the field of their next witness.
 func (m *Matcher) group(n *narrowed) {
 	slices.SortFunc(n.units, func(a, b int32) int {
-		return cmp.Or(int(m.units[a].nextField())-int(m.units[b].nextField()), int(a)-int(b))
+		return cmp.Or(int(m.asks[a].next())-int(m.asks[b].next()), int(a)-int(b))
 	})
 	n.groups = n.groups[:0]
 	for i, u := range n.units {
-		at := m.units[u].nextField()
+		at := m.asks[u].next()
 		if last := len(n.groups) - 1; last >= 0 && n.groups[last].at == at {
 			n.groups[last].to = i + 1
 			continue
