@@ -148,7 +148,7 @@ func sigmaBench(ctx context.Context, bin, sigma, events string) ([]result, error
 			}
 			name := "sigma." + way.name + mix + "."
 			if way.name == "copies4." {
-				out = append(out, result{name + "rules", p.Rules, "rules"}, result{name + "growth", p.Ns / once, "×"})
+				out = append(out, result{name + "rules", p.Rules, "rules"}, result{name + "growth", p.Ns / once, "×"}, result{name + "matches", p.Matches, "matches/event"})
 				continue
 			}
 			if way.name == "" {
