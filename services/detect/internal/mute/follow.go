@@ -108,36 +108,46 @@ func (m *Mute) keepOnly(seen map[string]bool) {
 
 // follow reads the alerts of the last day, and then every new one.
 func (m *Mute) follow(ctx context.Context, b *bus.Bus, ready func()) error {
-	var first, last uint64
-	for {
-		var err error
-		if first, last, err = since(ctx, b, m.now().Add(-Horizon)); err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !bus.IsBusy(err) {
-			return fmt.Errorf("follow alerts: %w", err)
-		}
-		pause(ctx)
-	}
-	if first > last {
-		ready()
-		ready = nil
-	}
-	for rec, err := range b.Follow(ctx, subjects.StreamAlerts, nil, first) {
-		if err != nil {
-			return fmt.Errorf("follow alerts: %w", err)
-		}
+	observe := func(rec bus.Record) {
 		var a finding.Alert
 		if json.Unmarshal(rec.Data, &a) == nil && a.UID != "" {
 			m.Observe(&a)
 		}
-		if ready != nil && rec.Seq >= last {
-			ready()
-			ready = nil
+	}
+	next, known := uint64(0), false
+	for !known {
+		err := func() error {
+			first, last, err := since(ctx, b, m.now().Add(-Horizon))
+			if err != nil {
+				return err
+			}
+			// With an end: the last alert that was counted may be gone by itself.
+			for rec, err := range b.ReadFrom(ctx, subjects.StreamAlerts, nil, max(first, next), last) {
+				if err != nil {
+					return err
+				}
+				observe(rec)
+				next = rec.Seq + 1
+			}
+			next, known = max(next, last+1), true
+			return nil
+		}()
+		if ctx.Err() != nil {
+			return nil
 		}
+		if err != nil && !bus.IsBusy(err) {
+			return fmt.Errorf("follow alerts: %w", err)
+		}
+		if err != nil {
+			pause(ctx)
+		}
+	}
+	ready()
+	for rec, err := range b.Follow(ctx, subjects.StreamAlerts, nil, next) {
+		if err != nil {
+			return fmt.Errorf("follow alerts: %w", err)
+		}
+		observe(rec)
 	}
 	return nil
 }
