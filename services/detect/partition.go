@@ -353,8 +353,8 @@ func (p *partition) advance(ctx context.Context) (behind bool) {
 // save stores state and position once every alert up to the position is durable.
 // It returns how long to do without another one.
 func (p *partition) save(ctx context.Context) (pause time.Duration, err error) {
-	begin := time.Now()
 	p.mu.Lock()
+	begin := time.Now() // correlation waits from now on
 	seq := p.position
 	last := p.out.reserved()
 	if seq <= p.silent {

@@ -58,3 +58,31 @@ func TestAPartitionThatStandsStillEnds(t *testing.T) {
 		t.Errorf("it said %q", said.String())
 	}
 }
+
+// Only the time for which a checkpoint holds correlation up spaces them out, not
+// the time for which it waits for correlation: a busy partition saves as often.
+func TestABusyPartitionSavesAsOften(t *testing.T) {
+	b := testkit.Connect(t, testkit.Server(t))
+	if err := b.EnsureStreams(t.Context(), bus.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	opts := DefaultOptions()
+	opts.Bus, opts.RulesDir, opts.Logger = b, rulesDir(t, map[string]string{"test/burst.yml": burst}), slog.New(slog.DiscardHandler)
+	svc, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &partition{s: svc, log: svc.log, out: newOutbox(svc)}
+	if err := p.restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer svc.forget(p)
+	p.position = 1
+	const busy = 300 * time.Millisecond
+	p.mu.Lock()
+	time.AfterFunc(busy, p.mu.Unlock)
+	pause, err := p.save(t.Context())
+	if err != nil || pause >= 20*busy {
+		t.Errorf("the next checkpoint comes after %s (%v)", pause, err)
+	}
+}
