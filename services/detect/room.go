@@ -22,8 +22,9 @@ type room struct {
 }
 
 // The match stage goes on while SIGNALS is below nine tenths of its limit, above
-// the eight at which it is trimmed. Others may publish at the same time, so no
-// more than a quarter of what is left is taken without asking again.
+// the eight at which it is trimmed. Others may publish at the same time, and what
+// is on its way is not counted yet: so no more than a quarter of what is left is
+// taken without asking again, and not at once.
 const (
 	roomOf    = 10
 	roomShare = 4
@@ -35,23 +36,26 @@ const (
 // does not say, publishing finds out.
 func (r *room) take(ctx context.Context, n int) {
 	for r.left < int64(n) || time.Since(r.asked) > roomAge {
+		if wait := roomPause - time.Since(r.asked); wait > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+		}
 		st, err := r.bus.Stream(ctx, subjects.StreamSignals)
 		if err != nil || st.MaxBytes <= 0 {
 			return
 		}
+		r.asked = time.Now()
 		if free := st.MaxBytes - st.MaxBytes/roomOf - int64(st.Bytes); free > 0 {
-			r.left, r.asked = max(free/roomShare, int64(n)), time.Now()
+			r.left = max(free/roomShare, int64(n))
 			break
 		}
-		if time.Since(r.warned) > time.Minute {
+		if r.left = 0; time.Since(r.warned) > time.Minute {
 			r.warned = time.Now()
 			r.log.Warn("the stream of signals is nearly full: matching waits for correlation", "bytes", st.Bytes, "limit", st.MaxBytes,
 				"hint", "if this lasts, give SIGNALS more space, or look for rules that match very much: vagus status")
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(roomPause):
 		}
 	}
 	r.left -= int64(n)

@@ -25,7 +25,7 @@ func TestSignalsThatExceedTheirStream(t *testing.T) {
 	go func() { trimmed <- b.Trim(ctx, 50*time.Millisecond) }()
 	defer func() { cancel(); <-trimmed }()
 	i := join(t, server, rulesDir(t, exactRules))
-	load{events: 30_000, groups: 500, seed: 7}.publish(t, b, nil)
+	load{events: 15_000, groups: 500, seed: 7}.publish(t, b, nil)
 	testkit.Eventually(t, "all is matched and correlated", func() bool {
 		pos, err := b.Position(t.Context(), subjects.StreamEvents, Durable)
 		if err != nil || pos.Pending+uint64(pos.AckPending) > 0 {
