@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -142,8 +144,9 @@ func count(n int, noun string) string {
 }
 
 // readFile reads a rule file that was named, which may be a pipe: <(git show …).
+// One that nobody writes into is empty: to wait for a writer, nothing could end.
 func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -165,11 +168,14 @@ func (a *author) named(args []string, known func() ([]*rule.Rule, error)) ([]*ru
 	for _, arg := range args {
 		var rs []*rule.Rule
 		var problems []rule.Problem
-		_, err := os.Stat(arg)
+		info, err := os.Stat(arg)
 		file := err == nil
-		if file {
+		switch {
+		case file && info.IsDir():
 			rs, problems, err = a.load([]string{arg})
-		} else {
+		case file:
+			rs, problems, err = a.version(arg)
+		default:
 			rs, err = known()
 		}
 		if err != nil {
@@ -197,10 +203,46 @@ func (a *author) named(args []string, known func() ([]*rule.Rule, error)) ([]*ru
 	return rules, nil
 }
 
-// source returns the content of a file that load read, nil if it is gone.
+// version reads a file that is one version of a rule, such as /tmp/old.yml: unlike
+// a folder of rules it may be called anything.
+func (a *author) version(name string) ([]*rule.Rule, []rule.Problem, error) {
+	data, err := readFile(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	var known []*rule.Rule
+	if a.Content != nil {
+		if known, _, err = a.read(nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	// A name without a folder is not compared with the id.
+	rules, problems := rule.LoadFiles([]rule.File{{Name: filepath.Base(name), Data: data}}, formats()...)
+	problems = append(problems, rule.Link(rules, known...)...)
+	for _, r := range rules {
+		r.File = filepath.ToSlash(name)
+		if r.Correlate == nil {
+			continue
+		}
+		for _, s := range r.Correlate.Steps {
+			if s.Rule != nil {
+				s.Rule.File = r.File
+			}
+		}
+	}
+	for i := range problems {
+		problems[i].File = filepath.ToSlash(name)
+	}
+	return rules, problems, nil
+}
+
+// source returns the content of a file that load read, nil if it is gone, as what
+// came out of a pipe is.
 func (a *author) source(name string) []byte {
-	if data, err := os.ReadFile(filepath.FromSlash(name)); err == nil {
-		return data
+	if dir, file := filepath.Split(filepath.FromSlash(name)); file != "" {
+		if data, err := rule.ReadFile(os.DirFS(cmp.Or(dir, ".")), file); err == nil {
+			return data
+		}
 	}
 	if a.Content != nil {
 		if data, err := fs.ReadFile(a.Content, name); err == nil {

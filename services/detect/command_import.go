@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -168,7 +169,7 @@ func (a *author) importSigma(ctx context.Context, w, progress io.Writer, read []
 	if all {
 		for _, r := range res.Reports {
 			if !r.Loaded {
-				fmt.Fprintf(w, "%s: %s: %s\n", r.File, r.Title, r.Reason)
+				fmt.Fprintf(w, "%s: %s: %s\n", r.File, cmp.Or(r.Title, "without a title"), r.Reason)
 			}
 		}
 	}

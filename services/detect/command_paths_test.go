@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package detect
 
 import (
@@ -5,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vagus-hub/vagus/services/detect/internal/ruletest"
@@ -73,6 +76,43 @@ func TestLinks(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("%v\n%s\nwant …%s…", err, out, want)
 		}
+	}
+}
+
+// An old version of a rule may be called anything where one file is named; in a
+// folder of rules the name says the id.
+func TestVersion(t *testing.T) {
+	steps := strings.Replace(overNothing, "type: chain, rules: [web.first]", "type: temporal, steps: [{name: a, source: {class: http_activity}, when: http_response.code == 401}, {name: b, source: {class: http_activity}, when: http_response.code == 200}]", 1)
+	dir := write(t, map[string]string{"tmp/old.yml": goodRule, "tmp/steps.yml": steps, "tmp/bad.yml": badRule})
+	for file, want := range map[string]string{
+		"tmp/old.yml": "web.refused-keys  Many refused", "tmp/steps.yml": "web.all#b  b", "tmp/bad.yml": "DIR/tmp/bad.yml:8:7: error: unknown field http_response.kode",
+	} {
+		out, err := command(t, CommandOptions{}, dir, "explain", dir+"/"+file)
+		if err != nil {
+			out = strings.ReplaceAll(err.Error(), dir, "DIR")
+		}
+		if !strings.Contains(out, want) {
+			t.Errorf("%s:\n%s\nwant …%s…", file, out, want)
+		}
+	}
+	if _, err := command(t, CommandOptions{}, dir, "check", dir+"/tmp/old.yml"); err == nil {
+		t.Error("check says nothing of a name that is not the id's")
+	}
+}
+
+// A pipe that is named is read once, and one that nobody writes into is empty:
+// who waits for a writer could not be interrupted.
+func TestPipe(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(dir+"/x.yml", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, CommandOptions{}, dir, "check", dir+"/x.yml")
+	if err == nil || !strings.Contains(out, "DIR/x.yml:1:1: error: the file is empty") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err = command(t, CommandOptions{}, dir, "check", dir); err == nil || !strings.Contains(out, "DIR/x.yml:1:1: error: is no regular file") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

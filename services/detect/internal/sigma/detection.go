@@ -118,12 +118,13 @@ func (p *problems) search(key, n *node) *tree {
 	switch n.kind {
 	case mapping:
 		var kids []*tree
+		before := p.errors()
 		for i := range n.pairs {
 			if t := p.item(&n.pairs[i].key, &n.pairs[i].value); t != nil {
 				kids = append(kids, t)
 			}
 		}
-		if len(kids) == 0 {
+		if len(kids) == 0 && p.errors() == before {
 			p.error(n, "search %s is empty", key.text)
 		}
 		return joined(opAnd, kids)

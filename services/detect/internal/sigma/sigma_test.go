@@ -263,6 +263,14 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// A search whose only item is wrong is not also empty.
+func TestOneMistakeIsOneProblem(t *testing.T) {
+	text := process("s: {CommandLine|contians: a}\ncondition: s")
+	if ps := Load([]rule.File{{Name: "r.yml", Data: []byte(text)}}).Problems; len(ps) != 1 || ps[0].Message != "unknown modifier contians: did you mean contains?" {
+		t.Errorf("%v", ps)
+	}
+}
+
 // TestBadBesideGood: a bad document takes nothing down, in its file or another.
 func TestBadBesideGood(t *testing.T) {
 	bad := strings.Replace(process("s: {CommandLine: a}\ncondition: nope"), "0001", "0002", 1)
