@@ -196,25 +196,3 @@ func merge(op Op, kids []*Node) []*Node {
 	}
 	return out
 }
-
-// Fold lowers the ASCII letters of s; other letters stay as they are.
-func Fold(s string) string {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c >= 'A' && c <= 'Z' {
-			return string(AppendFold(make([]byte, 0, len(s)), s))
-		}
-	}
-	return s
-}
-
-// AppendFold appends Fold(s) to dst.
-func AppendFold(dst []byte, s string) []byte {
-	n := len(dst)
-	dst = append(dst, s...)
-	for i := n; i < len(dst); i++ {
-		if c := dst[i]; c-'A' < 26 {
-			dst[i] = c + 'a' - 'A'
-		}
-	}
-	return dst
-}
