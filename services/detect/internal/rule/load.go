@@ -60,7 +60,9 @@ func Load(name string, data []byte) (*Rule, []Problem) {
 		}
 		out.Tags = append(out.Tags, tag)
 	}
-	out.Source = r.source(m["source"])
+	if out.Source = r.source(m["source"]); m["source"].value == nil && m["when"].value != nil {
+		out.Source.Families = allFamilies // that it is missing is said; its condition may still be read
+	}
 	out.When = r.condition(m["when"], out.Source.Families)
 	r.correlation(root, m, out)
 	families := out.Source.Families

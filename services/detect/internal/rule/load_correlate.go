@@ -52,10 +52,10 @@ var correlations = map[string]traits{
 func (r *reader) correlation(root ast.Node, m map[string]field, out *Rule) {
 	f := m["correlate"]
 	if f.value == nil {
-		if m["when"].value == nil {
+		if m["when"].value == nil && !r.meant["the rule.when"] {
 			r.error(root, "the rule lacks when")
 		}
-		if m["source"].value == nil {
+		if m["source"].value == nil && !r.meant["the rule.source"] {
 			r.error(root, "the rule lacks source")
 		}
 		return
@@ -71,11 +71,12 @@ func (r *reader) correlation(root ast.Node, m map[string]field, out *Rule) {
 	r.correlated(cm, c, t, out)
 	own := m["when"].value != nil
 	switch {
+	case len(c.Steps) == 0 && (r.meant["correlate.rules"] || r.meant["correlate.steps"] || r.meant["the rule.when"]):
 	case len(c.Steps) == 0 && !own && t.steps[0] > 0:
 		r.error(f.value, "%s lacks what it correlates: rules (ids) or steps (conditions)", c.Type)
 	case len(c.Steps) == 0 && !own:
 		r.error(root, "the rule lacks when (or correlate.rules, correlate.steps)")
-	case len(c.Steps) == 0 && m["source"].value == nil:
+	case len(c.Steps) == 0 && m["source"].value == nil && !r.meant["the rule.source"]:
 		r.error(root, "the rule lacks source")
 	case len(c.Steps) > 0 && own:
 		r.error(m["when"].key, "a correlation of rules or steps has no condition of its own: make it a step")
@@ -105,7 +106,7 @@ func (r *reader) correlation(root ast.Node, m map[string]field, out *Rule) {
 		}
 	}
 	switch {
-	case t.required && cm["field"].value == nil:
+	case t.required && cm["field"].value == nil && !r.meant["correlate.field"]:
 		r.error(f.value, "%s lacks field: the path of the values", c.Type)
 	case len(c.Field) > t.field && t.field > 0:
 		r.error(cm["field"].value, "%s takes at most %d field(s)", c.Type, t.field)
@@ -247,7 +248,7 @@ func (r *reader) alias(name string, f field, c *Correlate, families event.Famili
 // windows reads window and condition.
 func (r *reader) windows(f field, cm map[string]field, c *Correlate, t traits) {
 	if x := cm["condition"]; x.value == nil {
-		if t.condition {
+		if t.condition && !r.meant["correlate.condition"] {
 			r.error(f.value, "%s lacks condition", c.Type)
 		}
 	} else {

@@ -29,6 +29,7 @@ type reader struct {
 	file     string
 	lines    []string
 	problems []Problem
+	meant    map[string]bool // "mapping.key" of keys that are written wrong
 }
 
 func (r *reader) errorAt(line, column int, format string, args ...any) {
@@ -173,7 +174,10 @@ func (r *reader) mapping(n ast.Node, what string, keys ...string) map[string]fie
 			continue
 		}
 		name, hint := nearestKey(k, names)
-		meant[name] = true
+		if r.meant == nil {
+			r.meant = map[string]bool{}
+		}
+		meant[name], r.meant[what+"."+name] = true, true
 		r.error(got[k].key, "unknown key %s in %s%s", k, what, hint)
 	}
 	for _, k := range keys {
