@@ -217,10 +217,22 @@ func (w *walker) fire(at int64, from, to int, value float64, crossing *seen) *fi
 	if f.value = value; w.p.kind == distinct || w.p.kind == together || w.p.kind == ordered {
 		// Of what was repeated only the last counts, so that it does not matter
 		// what of it is still kept.
-		f.count = int64(w.p.n)
+		f.count, f.from = int64(w.p.n), w.tellers(from, to)
 	}
 	w.begin(f)
 	return f
+}
+
+// tellers are the sources of the events from … to that are not repeated.
+func (w *walker) tellers(from, to int) (bits uint64) {
+	w.s.begin()
+	for k := to; k >= from; k-- {
+		e := &w.ev[k]
+		if w.p.kind == ordered && (k == to || w.ev[k+1].aux != e.aux) || w.p.kind != ordered && w.s.add(e.aux) {
+			bits |= 1 << e.from
+		}
+	}
+	return bits
 }
 
 func (w *walker) begin(f *fire) {

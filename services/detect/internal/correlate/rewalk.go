@@ -86,7 +86,7 @@ func (c *Correlator) rewalk(s *ruleState, g *group, h *heavy, i, to int) (change
 			}
 			if s.alike(ev, to, k, session, last(m.fires), last(old.fires[:passed])) {
 				changed = passed > kept || len(m.fires) > kept
-				s.join(h, i, to, &m, passed)
+				s.join(h, ev, i, to, &m, passed)
 				return changed
 			}
 		}
@@ -165,13 +165,17 @@ func (p *plan) alike(ev []seen, to, k, session int, now, then *fire) bool {
 }
 
 // join puts what was walked again in the place of the old fires up to passed.
-func (s *ruleState) join(h *heavy, i, to int, m *machine, passed int) {
+func (s *ruleState) join(h *heavy, ev []seen, i, to int, m *machine, passed int) {
 	old := &h.tail
 	if passed == len(old.fires) {
 		old.open = nil
 	}
 	old.fires = append(m.fires[:len(m.fires):len(m.fires)], old.fires[passed:]...)
-	switch {
+	switch f := last(old.fires); {
+	case s.slides() && f != nil:
+		old.start = max(s.after(ev, f), h.done)
+	case s.slides():
+		old.start = h.base.start
 	case to > i && old.start >= to: // one came, one is gone
 	case old.start > i, old.start == i && s.kind == absent: // which is answered, or has fired
 		old.start++
