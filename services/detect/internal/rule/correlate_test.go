@@ -155,6 +155,8 @@ func TestLink(t *testing.T) {
 			"alerts of rule t.simple do not tell tool.name"},
 		"alerts do not tell the value": {[]string{count, correlation("t.a", false, "type: value_sum", "rules: t.count", "field: message_context.total_tokens", "group_by: actor.user.name", "timespan: 1h", "condition: {gt: 4}")},
 			"alerts of rule t.count do not tell message_context.total_tokens: add it to its alert.fields"},
+		"alerts do not tell what the alert says": {[]string{simple, strings.Replace(chain("t.a", "t.simple"), "{count}", "{tool.name} {actor.user.name}", 1)},
+			"8:11: warning: alert: tool.name stays empty, as no alert of the rules that it correlates tells it"},
 		"events without the value": {[]string{simple, correlation("t.a", false, "type: value_count", "rules: t.simple", "field: dns.query", "group_by: actor.user.name", "timespan: 1h", "condition: {gt: 4}")},
 			"events of rule t.simple have no field dns.query"},
 	} {

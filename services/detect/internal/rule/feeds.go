@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -185,6 +186,9 @@ func Link(rules []*Rule, known ...*Rule) []Problem {
 				r.linkColumns(of, s, report)
 			}
 		}
+		if len(r.Correlate.Steps) > 0 {
+			out = append(out, r.linkShown(all)...)
+		}
 	}
 	return out
 }
@@ -206,16 +210,45 @@ func (r *Rule) linkColumns(of *Rule, s Step, report func(Step, string, ...any)) 
 	}
 }
 
+// tells are the paths whose values the alerts of a rule tell.
+func (r *Rule) tells() map[string]bool {
+	told := map[string]bool{}
+	for _, k := range r.GroupBy() {
+		told[k.Name] = true
+	}
+	for _, id := range r.Shown() {
+		told[event.Columns[id].Path] = true
+	}
+	return told
+}
+
+// linkShown warns of what an alert on alerts says and none of these tells.
+func (r *Rule) linkShown(all map[string]*Rule) (out []Problem) {
+	steps := r.Correlate.Steps
+	told := map[string]bool{}
+	for _, k := range r.GroupBy() {
+		told[k.Name] = true
+	}
+	for _, s := range steps {
+		of := all[s.ID]
+		if of == nil || of.Correlate == nil && r.Correlate.Type != Chain {
+			return nil // events have all fields of their family
+		}
+		maps.Copy(told, of.tells())
+	}
+	for _, id := range r.Shown() {
+		if path := event.Columns[id].Path; !told[path] && !slices.Contains(riskColumns, id) {
+			out = append(out, Problem{File: r.File, Line: steps[0].Line, Column: steps[0].Column, Warning: true,
+				Message: fmt.Sprintf("alert: %s stays empty, as no alert of the rules that it correlates tells it: add it to their alert.fields", path)})
+		}
+	}
+	return out
+}
+
 // linkAlerts checks that the alerts of a rule tell what they are grouped by and
 // what is measured.
 func (r *Rule) linkAlerts(of *Rule, s Step, report func(Step, string, ...any)) {
-	told := map[string]bool{}
-	for _, k := range of.GroupBy() {
-		told[k.Name] = true
-	}
-	for _, id := range of.Shown() {
-		told[event.Columns[id].Path] = true
-	}
+	told := of.tells()
 	step := slices.IndexFunc(r.Correlate.Steps, func(x Step) bool { return x.Name == s.Name })
 	fields := slices.Clone(r.Correlate.Field)
 	for i := range r.Correlate.GroupBy {
