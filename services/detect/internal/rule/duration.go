@@ -2,5 +2,5 @@ package rule
 
 import "time"
 
-// ParseDuration reads what time.ParseDuration does, and days: 7d.
+// ParseDuration reads what time.ParseDuration does, days and weeks: 7d, 2w.
 func ParseDuration(s string) (time.Duration, error) { return parseDuration(s) }

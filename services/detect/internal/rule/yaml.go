@@ -286,11 +286,16 @@ func (r *reader) duration(f field, what string) time.Duration {
 	return d
 }
 
-// parseDuration adds days to what Go reads.
+// parseDuration adds days and weeks to what Go reads.
 func parseDuration(s string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		d, err := time.ParseDuration(days + "h")
-		return 24 * d, err
+	for unit, hours := range map[string]time.Duration{"d": 24, "w": 7 * 24} {
+		if n, ok := strings.CutSuffix(s, unit); ok {
+			d, err := time.ParseDuration(n + "h")
+			if err == nil && max(d, -d) > math.MaxInt64/hours {
+				err = fmt.Errorf("duration %q is too long", s)
+			}
+			return hours * d, err
+		}
 	}
 	return time.ParseDuration(s)
 }
