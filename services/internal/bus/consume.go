@@ -35,6 +35,49 @@ type consumption struct {
 	restart  chan error // size 1
 	lastDseq uint64     // ordered: the last delivery sequence seen
 	lastSeq  uint64     // ordered: the highest stream sequence handled
+	skipped  []gap      // ordered: what was not delivered below lastSeq
+}
+
+// gap are stream sequences from … to, both included.
+type gap struct{ from, to uint64 }
+
+// maxGaps bounds the gaps that are remembered one by one.
+const maxGaps = 256
+
+// reached notes that a sequence is handled. What lies between is gone from the
+// stream, or the server gives it later. The lock is held.
+func (r *consumption) reached(seq uint64) {
+	if seq > r.lastSeq+1 {
+		r.skipped = append(r.skipped, gap{r.lastSeq + 1, seq - 1})
+		if n := len(r.skipped); n > maxGaps {
+			// Two become one: what was handled between them is handled again at worst.
+			r.skipped[1].from = r.skipped[0].from
+			r.skipped = r.skipped[1:]
+		}
+	}
+	r.lastSeq = max(r.lastSeq, seq)
+}
+
+// back takes what comes after a sequence for not handled. The lock is held.
+func (r *consumption) back(seq uint64) {
+	r.lastSeq = min(r.lastSeq, seq)
+	for n := len(r.skipped); n > 0 && r.skipped[n-1].to > r.lastSeq; n-- {
+		if g := &r.skipped[n-1]; g.from <= r.lastSeq {
+			g.to = r.lastSeq
+			return
+		}
+		r.skipped = r.skipped[:n-1]
+	}
+}
+
+// handled says that a sequence not above lastSeq was handled. The lock is held.
+func (r *consumption) handled(seq uint64) bool {
+	for _, g := range r.skipped {
+		if g.from <= seq && seq <= g.to {
+			return false
+		}
+	}
+	return true
 }
 
 // Consume delivers messages to h until ctx ends; it then lets running handlers
@@ -254,6 +297,14 @@ func (r *consumption) admit(ctx context.Context, d *Delivery) bool {
 				r.again(errResync)
 				return false
 			}
+			if d.Seq <= r.lastSeq && !r.handled(d.Seq) {
+				// After a reset the server may give a later one first. In order again:
+				r.back(d.Seq - 1)
+				r.lastDseq = lost
+				r.mu.Unlock()
+				r.again(errResync)
+				return false
+			}
 			if d.Seq <= r.lastSeq {
 				// Settled in this process already; its ack was lost.
 				r.lastDseq = d.dseq
@@ -266,7 +317,9 @@ func (r *consumption) admit(ctx context.Context, d *Delivery) bool {
 			r.inflight[d.Seq] = d
 			r.bytes += len(d.Data)
 			r.lastDseq = d.dseq
-			r.lastSeq = max(r.lastSeq, d.Seq)
+			if r.c.Ordered {
+				r.reached(d.Seq)
+			}
 			r.mu.Unlock()
 			r.stats.delivered(d)
 			return true

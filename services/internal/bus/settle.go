@@ -84,7 +84,7 @@ func (r *consumption) settle(d *Delivery) {
 			// Giving one message back would put it behind the next ones.
 			r.mu.Lock()
 			r.lastDseq = lost
-			r.lastSeq = min(r.lastSeq, d.Seq-1)
+			r.back(d.Seq - 1)
 			r.mu.Unlock()
 			r.again(errResync)
 		} else {
@@ -130,7 +130,7 @@ func (r *consumption) sendDead(d *Delivery, v Verdict, m Msg) {
 				r.log.Error("dead letter refused", "seq", d.Seq, "error", err)
 			}
 			r.mu.Lock()
-			r.lastSeq = min(r.lastSeq, d.Seq-1)
+			r.back(d.Seq - 1)
 			r.mu.Unlock()
 			r.forget(d)
 		}
