@@ -470,15 +470,10 @@ func (h *hub) wantFull(r receipt) {
 // A full bus refuses what it cannot keep, and goes on when there is room.
 func TestFullBus(t *testing.T) {
 	h := start(t, withConfig("bus:\n  max_bytes: 64000000\n"))
-	engine := h.children()
-	if err := syscall.Kill(engine[0], syscall.SIGSTOP); err != nil { // nothing can be stored
-		t.Fatal(err)
-	}
+	goOn := pause(t, h.children()[0]) // the engine: nothing can be stored
 	r, n := h.fill("full", 400)
 	h.wantFull(r)
-	if err := syscall.Kill(engine[0], syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	goOn()
 	good := h.neighbour("after-full")
 	h.send("nginx.access", fmt.Sprintf("full-%d", n/1000), nginxRecords(fmt.Sprintf("again-%d", n/1000), 1000))
 	h.stored("again", 1000)

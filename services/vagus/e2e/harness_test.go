@@ -285,9 +285,37 @@ func alive(pid int) bool {
 	return len(fields) > 0 && fields[0] != "Z" && fields[0] != "X"
 }
 
+// pause stops a process with SIGSTOP and waits until each of its threads
+// stands: the signal is sent to the process, and a thread that runs on another
+// core goes on, and answers, until it next enters the kernel. The returned
+// function lets the process go on.
+func pause(t testing.TB, pid int) (goOn func()) {
+	t.Helper()
+	signal := func(s syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(pid, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	eventually(t, 10*time.Second, "every thread stands", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		for _, dir := range threads { // none without a /proc: not Linux
+			if fields := statOf(dir); len(fields) > 0 && fields[0] != "T" {
+				return false
+			}
+		}
+		return true
+	})
+	return func() { t.Helper(); signal(syscall.SIGCONT) }
+}
+
 // stat is /proc/PID/stat after the name: state, parent and so on.
-func stat(pid int) []string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func stat(pid int) []string { return statOf(fmt.Sprintf("/proc/%d", pid)) }
+
+// statOf is the stat of a process or a thread, by its folder in /proc.
+func statOf(dir string) []string {
+	text, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return nil
 	}

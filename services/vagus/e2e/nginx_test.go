@@ -425,13 +425,9 @@ func TestNginxGoesOnWithoutTheHub(t *testing.T) {
 			}
 		}
 	}
-	if err := syscall.Kill(h.pid(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	goOn := pause(t, h.pid())
 	ask("the hub hangs")
-	if err := syscall.Kill(h.pid(), syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	goOn()
 	c.until(http.StatusForbidden, 10*time.Second)
 	h.kill()
 	ask("the hub is down")
