@@ -56,6 +56,7 @@ type Server struct {
 	opts     ServerOptions
 	access   *access // nil: nobody but the holder of the token
 	maxStore int64
+	reserved int64 // by earlier streams, if that was more than maxStore; else 0
 	reserve  int64 // free bytes below which publishes are refused
 	low      atomic.Bool
 	log      *slog.Logger
@@ -125,6 +126,9 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	}
 	if !ns.JetStreamEnabled() {
 		return nil, fmt.Errorf("start bus: JetStream did not start in %s: %s", opts.StoreDir, logger.lastError())
+	}
+	if err := s.admitReserved(); err != nil {
+		return nil, fmt.Errorf("start bus: %w", err)
 	}
 	if s.access != nil {
 		s.access.ready(ns)
@@ -249,18 +253,35 @@ func (s *Server) guard() {
 			continue
 		}
 		s.logger.writeFailed.Store(false)
-		s.ns.ShutdownJetStream()
-		err = s.ns.EnableJetStream(&server.JetStreamConfig{
-			StoreDir: s.opts.StoreDir, MaxStore: s.maxStore, MaxMemory: 64 << 20,
-			SyncAlways: !s.opts.NoSync, SyncInterval: 2 * time.Minute,
-		})
-		if err != nil {
+		if err := s.restart(); err != nil {
 			s.logger.writeFailed.Store(true)
 			s.log.Error("bus could not resume", "error", err)
 			continue
 		}
 		s.log.Info("bus resumed after a failed write", "free_bytes", free)
 	}
+}
+
+// admitReserved lets streams that were made when the disk had more room be
+// changed. While they reserve more than the server may use, it refuses every
+// change, a lower limit too; EnsureStreams then shares out MaxStore anew.
+func (s *Server) admitReserved() error {
+	_, reserved, err := s.ns.JetStreamReservedResources()
+	if err != nil || reserved <= s.maxStore {
+		return err
+	}
+	s.log.Warn("bus streams reserve more than the disk has now", "reserved_bytes", reserved, "max_bytes", s.maxStore)
+	s.reserved = reserved
+	return s.restart()
+}
+
+// restart shuts JetStream down and recovers its streams.
+func (s *Server) restart() error {
+	s.ns.ShutdownJetStream()
+	return s.ns.EnableJetStream(&server.JetStreamConfig{
+		StoreDir: s.opts.StoreDir, MaxStore: s.maxStore + s.reserved, MaxMemory: 64 << 20,
+		SyncAlways: !s.opts.NoSync, SyncInterval: 2 * time.Minute,
+	})
 }
 
 // URL is what a client passes to Connect, without the token; empty with

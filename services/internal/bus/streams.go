@@ -86,7 +86,7 @@ func (b *Bus) EnsureStreams(ctx context.Context, l Limits) error {
 	if l.Duplicates <= 0 {
 		l.Duplicates = 10 * time.Minute
 	}
-	for err := b.ensureStreams(ctx, l); err != nil; err = b.ensureStreams(ctx, l) {
+	for err := b.ensureAll(ctx, l); err != nil; err = b.ensureAll(ctx, l) {
 		if !errors.Is(err, errTooBig) || l.Total < 128<<20 {
 			return err
 		}
@@ -94,43 +94,53 @@ func (b *Bus) EnsureStreams(ctx context.Context, l Limits) error {
 		b.log.Warn("bus gets less space than asked for", "bytes", l.Total/2, "error", err)
 		l.Total /= 2
 	}
-	size := max(l.Total/200, 4<<20)
-	for _, name := range buckets() {
-		if len(l.Only) > 0 && name != subjects.BucketCheckpoints {
-			continue
-		}
-		_, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: name, History: 1, Storage: jetstream.FileStorage, Replicas: l.Replicas, MaxBytes: size,
-		})
-		if err != nil {
-			return classify("create bucket "+name, err)
-		}
-	}
-	if len(l.Only) > 0 {
-		return nil
-	}
-	_, err := b.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket: subjects.StoreState, Storage: jetstream.FileStorage, Replicas: l.Replicas, MaxBytes: max(l.Total/50, 16<<20),
-	})
-	if err != nil {
-		return classify("create object store "+subjects.StoreState, err)
-	}
 	return nil
 }
 
 // errTooBig says the server reserves less than the streams ask for.
 var errTooBig = errors.New("more than the server has")
 
-func (b *Bus) ensureStreams(ctx context.Context, l Limits) error {
+// ensureAll goes on after errTooBig: streams that exist get smaller and leave
+// room for the others, next time.
+func (b *Bus) ensureAll(ctx context.Context, l Limits) (tooBig error) {
+	var steps []func() error
 	for _, s := range specs() {
-		if len(l.Only) > 0 && !slices.Contains(l.Only, s.name) {
-			continue
+		if len(l.Only) == 0 || slices.Contains(l.Only, s.name) {
+			steps = append(steps, func() error { return b.ensureStream(ctx, s, l) })
 		}
-		if err := b.ensureStream(ctx, s, l); err != nil {
+	}
+	for _, name := range buckets() {
+		if len(l.Only) == 0 || name == subjects.BucketCheckpoints {
+			steps = append(steps, func() error { return b.ensureBucket(ctx, name, l) })
+		}
+	}
+	if len(l.Only) == 0 {
+		steps = append(steps, func() error { return b.ensureState(ctx, l) })
+	}
+	for _, step := range steps {
+		if err := step(); errors.Is(err, errTooBig) {
+			tooBig = err
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	return tooBig
+}
+
+func (b *Bus) ensureBucket(ctx context.Context, name string, l Limits) error {
+	size := max(l.Total/200, 4<<20)
+	_, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: name, History: 1, Storage: jetstream.FileStorage, Replicas: l.Replicas, MaxBytes: size,
+	})
+	return classifySize("bucket "+name, size, err)
+}
+
+func (b *Bus) ensureState(ctx context.Context, l Limits) error {
+	size := max(l.Total/50, 16<<20)
+	_, err := b.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: subjects.StoreState, Storage: jetstream.FileStorage, Replicas: l.Replicas, MaxBytes: size,
+	})
+	return classifySize("object store "+subjects.StoreState, size, err)
 }
 
 func (b *Bus) ensureStream(ctx context.Context, s spec, l Limits) error {
@@ -153,10 +163,15 @@ func (b *Bus) ensureStream(ctx context.Context, s spec, l Limits) error {
 		cfg.Discard = jetstream.DiscardOld
 	}
 	_, err := b.js.CreateOrUpdateStream(ctx, cfg)
+	return classifySize("stream "+s.name, own.MaxBytes, err)
+}
+
+// classifySize is classify for the creation of something with a size in bytes.
+func classifySize(what string, size int64, err error) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == codeStorageExceeded {
-		return fmt.Errorf("create stream %s of %d bytes: %w: %w: %w (lower the bus size or raise its store limit)",
-			s.name, own.MaxBytes, ErrRefused, errTooBig, err)
+		return fmt.Errorf("create %s of %d bytes: %w: %w: %w (lower the bus size or raise its store limit)",
+			what, size, ErrRefused, errTooBig, err)
 	}
-	return classify("create stream "+s.name, err)
+	return classify("create "+what, err)
 }
