@@ -79,6 +79,29 @@ func TestDemo(t *testing.T) {
 	t.Log(out[strings.LastIndex(out, "all of it"):])
 }
 
+// `./task up` a second time, with the data of the first: what is there already
+// is said, not missed.
+func TestUpDemoAgain(t *testing.T) {
+	h := newHub(t)
+	h.conf.args = []string{"--demo"}
+	for session := 1; session <= 2; session++ {
+		h.start()
+		eventually(t, 90*time.Second, "everything has happened", func() bool {
+			return strings.Count(h.tail(1000), "the hub stays up") == session
+		})
+		h.stop()
+	}
+	out := h.tail(1000)
+	for _, want := range []string{"all of it in ", "alerts stand from an earlier session"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if strings.Contains(out, "did not happen") {
+		t.Error("the second session misses what the first one raised")
+	}
+}
+
 // Every listing prints JSON that parses, and something for people.
 func TestListings(t *testing.T) {
 	h := start(t)

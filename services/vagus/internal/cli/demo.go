@@ -81,7 +81,7 @@ func (a *app) runDemo(cmd *cobra.Command, cfg config.Config, stay bool) error {
 	banner(out, h, a.data)
 	err = a.replay(ctx, out, h, stay)
 	if err == nil {
-		err = a.await(ctx, out, begin)
+		err = a.await(ctx, out, begin, stay)
 	}
 	if stay && err == nil {
 		fmt.Fprintln(out, "\nthe hub stays up; Ctrl-C stops it")
@@ -137,14 +137,28 @@ func (a *app) replay(ctx context.Context, out io.Writer, h *hub.Hub, again bool)
 }
 
 // await prints alerts and runs as they come, until everything expected has
-// happened or a minute has passed.
-func (a *app) await(ctx context.Context, out io.Writer, begin time.Time) error {
+// happened or a minute has passed. With again an alert of an earlier session in
+// the same data folder counts: the same logs only repeat it.
+func (a *app) await(ctx context.Context, out io.Writer, begin time.Time, again bool) error {
 	b, err := a.bus(ctx)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
 	seen, finished := map[string]bool{}, map[string]run.State{}
+	if again {
+		earlier, err := alerts(ctx, b, time.Time{})
+		if err != nil {
+			return err
+		}
+		earlier = slices.DeleteFunc(earlier, func(al finding.Alert) bool { return !al.RaisedAt.Before(begin) })
+		for _, al := range earlier {
+			seen["rule "+al.Rule] = true
+		}
+		if len(earlier) > 0 {
+			fmt.Fprintf(out, "%d alerts stand from an earlier session (vagus alerts); logs that repeat them raise them no second time\n\n", len(earlier))
+		}
+	}
 	deadline := time.Now().Add(time.Minute)
 	for {
 		if err := printNewAlerts(ctx, out, b, begin, seen); err != nil {
