@@ -109,7 +109,7 @@ func sound(rules []*rule.Rule, problems []rule.Problem) int {
 
 // lint looks at what rules say; those of the loader are not repeated.
 func (a *author) lint(rules []*rule.Rule) ([]rule.Problem, error) {
-	opts := lint.Options{Now: time.Now(), Source: a.source}
+	opts := lint.Options{Now: time.Now(), Source: a.source, Formats: formats()}
 	if a.Feeds != nil {
 		feeds, err := a.Feeds()
 		if err != nil {

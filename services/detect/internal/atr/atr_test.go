@@ -141,6 +141,9 @@ func FuzzConvert(f *testing.F) {
 			if _, err := Check(&c); err != nil {
 				t.Fatal(err)
 			}
+			if len(Format{}.Locate(data, c.Rule.ID)) == 0 {
+				t.Fatal("the rule is not found in its file")
+			}
 		}
 	})
 }

@@ -59,7 +59,7 @@ func Convert(name string, data []byte) Converted {
 	root := r.parse(data)
 	if root != nil {
 		out.ID, out.Title = root.get("id").str(), root.get("title").str()
-		c := converter{reader: r, root: root, source: root.get("agent_source").get("type").str()}
+		c := newConverter(r, root)
 		rl := c.rule()
 		if out.Cases = c.cases(); rl != nil && !rule.Failed(r.problems) {
 			sum := sha256.Sum256(data)
@@ -77,6 +77,11 @@ type converter struct {
 	root   *node
 	source string // agent_source.type
 	used   []event.ColumnID
+	places []rule.Place // of tags and comparisons
+}
+
+func newConverter(r *reader, root *node) *converter {
+	return &converter{reader: r, root: root, source: root.get("agent_source").get("type").str()}
 }
 
 func (c *converter) need(key string) *node {
@@ -179,25 +184,26 @@ var (
 // tags takes over the references that the hub knows as well.
 func (c *converter) tags() []string {
 	var out []string
-	add := func(tag string) {
+	add := func(n *node, tag string) {
 		if tag = strings.ToLower(tag); taxonomy.Check(tag, func(string, []string) string { return "" }) == nil && !slices.Contains(out, tag) {
+			c.place("tags["+strconv.Itoa(len(out))+"]", n, n)
 			out = append(out, tag)
 		}
 	}
 	refs := c.root.get("references")
 	for _, n := range items(refs.get("mitre_atlas")) {
 		if id := atlasID.FindString(n.str()); id != "" {
-			add("atlas." + id)
+			add(n, "atlas."+id)
 		}
 	}
 	for _, n := range items(refs.get("mitre_attack")) {
 		if id := attackID.FindString(n.str()); id != "" {
-			add("attack." + id)
+			add(n, "attack."+id)
 		}
 	}
 	for _, n := range items(refs.get("owasp_llm")) {
 		if m := owaspID.FindStringSubmatch(n.str()); m != nil {
-			add("owasp." + m[1] + "-" + m[2])
+			add(n, "owasp."+m[1]+"-"+m[2])
 		}
 	}
 	return out
@@ -306,7 +312,7 @@ func (c *converter) condition(n *node) string {
 	for _, v := range values {
 		before := len(c.problems)
 		for _, id := range ids {
-			if parts = append(parts, c.compare(event.Columns[id].Path, op, v, sensitive)); len(c.problems) > before {
+			if parts = append(parts, c.compare(event.Columns[id].Path, field, op, v, sensitive)); len(c.problems) > before {
 				break
 			}
 		}
@@ -322,12 +328,13 @@ func (c *converter) condition(n *node) string {
 	return join(parts, "or")
 }
 
-func (c *converter) compare(path string, op, value *node, sensitive bool) string {
+func (c *converter) compare(path string, field, op, value *node, sensitive bool) string {
 	s := value.str()
 	if s == "" {
 		c.error(value, "value is empty")
 		return ""
 	}
+	c.comparison(path, s, field, value)
 	switch op.str() {
 	case "regex":
 		pattern, err := re2.Perl(s)
@@ -339,6 +346,7 @@ func (c *converter) compare(path string, op, value *node, sensitive bool) string
 		if !sensitive && !strings.HasPrefix(pattern, "(?i)") {
 			pattern = "(?i)" + pattern
 		}
+		c.places[len(c.places)-1].Text = pattern
 		return path + " matches " + strconv.Quote(pattern)
 	case "contains":
 		if sensitive {

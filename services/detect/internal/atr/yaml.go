@@ -24,6 +24,7 @@ type node struct {
 	items []*node
 	keys  []string
 	pairs map[string]*node
+	names map[string]*node // of the keys
 
 	scalar, list, mapping bool
 	line, column          int
@@ -131,7 +132,7 @@ func (r *reader) node(n ast.Node, depth int) *node {
 }
 
 func (r *reader) mapping(out *node, values []*ast.MappingValueNode, depth int) {
-	out.mapping, out.pairs = true, map[string]*node{}
+	out.mapping, out.pairs, out.names = true, map[string]*node{}, map[string]*node{}
 	for i, v := range values {
 		key := v.Key.GetToken()
 		if key == nil {
@@ -145,7 +146,11 @@ func (r *reader) mapping(out *node, values []*ast.MappingValueNode, depth int) {
 			r.error(out, "key %s is repeated", key.Value)
 			continue
 		}
-		out.keys = append(out.keys, key.Value)
+		at := &node{line: out.line, column: out.column}
+		if key.Position != nil {
+			at.line, at.column = key.Position.Line, key.Position.Column
+		}
+		out.keys, out.names[key.Value] = append(out.keys, key.Value), at
 		out.pairs[key.Value] = r.node(v.Value, depth+1)
 	}
 }

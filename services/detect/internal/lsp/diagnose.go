@@ -32,6 +32,11 @@ func (s *Server) diagnose(d *document) []diagnostic {
 	case d.isSigma():
 		res := s.sigma.Check(rule.File{Name: s.fileName(d), Data: []byte(d.text)})
 		rules, problems = res.Rules, res.Problems
+	case atr.Recognize([]byte(d.text)):
+		c := atr.Convert(d.name, []byte(d.text))
+		if problems = c.Problems; c.Rule != nil {
+			rules = []*rule.Rule{c.Rule}
+		}
 	case d.isRule():
 		r, ps := rule.Load(d.name, []byte(d.text))
 		if problems = ps; r != nil {
@@ -41,7 +46,9 @@ func (s *Server) diagnose(d *document) []diagnostic {
 	default:
 		return out
 	}
-	problems = append(problems, lint.Check(rules, lint.Options{Feeds: s.feeds(), Now: time.Now(), Source: func(string) []byte { return []byte(d.text) }})...)
+	problems = append(problems, lint.Check(rules, lint.Options{
+		Feeds: s.feeds(), Now: time.Now(), Source: func(string) []byte { return []byte(d.text) }, Formats: []rule.Format{atr.Format{}, sigma.Format{}},
+	})...)
 	for _, p := range problems {
 		x := diagnostic{Range: d.span(p.Line, p.Column), Severity: 1, Code: p.Code, Source: "vagus", Message: p.Message}
 		if p.Warning {

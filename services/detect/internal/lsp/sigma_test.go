@@ -96,7 +96,7 @@ func TestSigma(t *testing.T) {
 	c.diagnostics(3) // the pipe to the editor holds nothing
 	change(4, "    User|re: '(?<=a)b'\n", "", now)
 	// What the check says of loaded rules is there too; the test's hub has one source.
-	if diff := cmp.Diff([]string{"0:0-5 no mapping is for the source microsoft.sysmon"}, texts(c.diagnostics(4))); diff != "" {
+	if diff := cmp.Diff([]string{"5:0-9 no mapping is for the source microsoft.sysmon"}, texts(c.diagnostics(4))); diff != "" {
 		t.Error(diff)
 	}
 	pos := func(line, character int) map[string]any {
@@ -172,6 +172,24 @@ func TestSigmaCompletion(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 		c.diagnostics(version)
+	}
+	c.quit()
+}
+
+// TestATR: a file of Agent Threat Rules has the problems that the check finds.
+func TestATR(t *testing.T) {
+	c := connect(t)
+	text := "id: ATR-2026-00001\ntitle: A\nseverity: high\nagent_source: {type: mcp_exchange}\ndetection:\n  conditions:\n" +
+		"    - {field: user_input, operator: contains, value: open sesame}\n    - {field: user_input, operator: contains, value: sesame}\n    - {field: tool_nam, operator: contains, value: x}\n  condition: any\n"
+	c.folder(nil, "a.yaml", text)
+	want := []string{
+		"8:14-22 condition 3 is left out: field tool_nam: did you mean tool_name?",
+		// The test's hub has one source.
+		"6:14-24 no mapping of the rule's source fills message_context.prompt_text: no mapping does",
+		`6:53-57 message_context.prompt_text: "open sesame" says nothing beside "sesame"`,
+	}
+	if diff := cmp.Diff(want, texts(c.diagnostics(1))); diff != "" {
+		t.Error(diff)
 	}
 	c.quit()
 }

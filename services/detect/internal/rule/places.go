@@ -20,6 +20,10 @@ type Place struct {
 	Line, Column int
 	// Text is the value of a text, as it stands in the file for conditions.
 	Text string
+	// Field is set of a comparison in a file of another format, whose Path is
+	// that of the condition: the column that it became a comparison of. Text is
+	// then one of the values, as the rule's own condition has it.
+	Field string
 }
 
 // maxPlaces bounds what Places returns: a rule's file has a few hundred.

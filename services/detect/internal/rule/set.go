@@ -29,6 +29,9 @@ type Format interface {
 	// Load reads files of the format. A rule with an error is missing from the
 	// list; the others are there.
 	Load(files []File) ([]*Rule, []Problem)
+	// Locate lists where the parts of a rule stand in its file, by the paths that
+	// they have in a native one; none if the rule is not in the file.
+	Locate(data []byte, id string) []Place
 }
 
 // ReadFile reads a rule file of any format. What is no regular file (a pipe would
@@ -149,6 +152,15 @@ func LoadFiles(files []File, formats ...Format) ([]*Rule, []Problem) {
 	}
 	sort.Slice(kept, func(i, j int) bool { return kept[i].ID < kept[j].ID })
 	return kept, problems
+}
+
+// Locate lists where the parts of a rule stand in its file, whatever format that
+// has.
+func Locate(r *Rule, data []byte, formats ...Format) []Place {
+	if f := formatOf(data, formats); f != nil {
+		return f.Locate(data, r.ID)
+	}
+	return Places(data)
 }
 
 func formatOf(data []byte, formats []Format) Format {

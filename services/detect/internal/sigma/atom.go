@@ -158,12 +158,6 @@ func (g *generator) exists(a *atom, pl *place) string {
 // matches writes regular expressions. The specification's flavour is a part of
 // what RE2 takes, but what RE2 refuses is met as well.
 func (g *generator) matches(a *atom, pl *place, within treeOp) string {
-	flags := ""
-	for _, m := range a.mods {
-		if m == "i" || m == "m" || m == "s" {
-			flags += m
-		}
-	}
 	op := opOr
 	if a.all {
 		op = opAnd
@@ -171,10 +165,7 @@ func (g *generator) matches(a *atom, pl *place, within treeOp) string {
 	var parts []string
 	for i := range a.values {
 		v := &a.values[i]
-		re := v.text
-		if flags != "" {
-			re = "(?" + flags + ")" + re
-		}
+		re := regexpOf(a, v)
 		if _, err := regexp.Compile(re); err != nil {
 			return g.unsupported(v, "regular expression: %v (RE2 syntax)", err)
 		}
@@ -213,7 +204,7 @@ func (g *generator) cidr(a *atom, pl *place) string {
 		if err != nil {
 			addr, e := netip.ParseAddr(v.text)
 			if e != nil {
-				return g.unsupported(v, "%s is not a network such as 192.0.2.0/24", v.text)
+				return g.unsupported(v, "%q is not a network such as 192.0.2.0/24", v.text)
 			}
 			net = netip.PrefixFrom(addr, addr.BitLen())
 		}

@@ -111,8 +111,9 @@ func negates(t *tree) bool {
 func (p *problems) head(d *document) *rule.Rule {
 	r := &rule.Rule{
 		ID: d.ruleID(), Title: d.title, Description: d.note(), Level: finding.Level(d.level), Status: d.status,
-		References: d.references, FalsePositives: d.falsePositives, File: d.file, Tags: p.tags(d),
+		References: d.references, FalsePositives: d.falsePositives, File: d.file,
 	}
+	r.Tags, _ = p.knownTags(d)
 	if r.Level == "" {
 		r.Level = "medium"
 	}
@@ -167,26 +168,26 @@ func (d *document) note() string {
 // which a rule of the hub could use.
 var namespaces = []string{"detection", "car", "stp", "tlp", "d3fend", "cve", "mitre", "threat-group", "threat_group", "emerging-threats"}
 
-// tags keeps what the taxonomy knows; what it does not know is a warning.
-func (p *problems) tags(d *document) []string {
-	var out []string
+// knownTags keeps what the taxonomy knows, with where it stands; what it does
+// not know is a warning.
+func (p *problems) knownTags(d *document) (out []string, places []*node) {
 	for i, tag := range d.tags {
 		tag = strings.ReplaceAll(strings.ToLower(tag), "_", "-")
 		scheme, _, _ := strings.Cut(tag, ".")
 		if slices.Contains(namespaces, scheme) {
 			continue
 		}
+		at := d.at
+		if i < len(d.tagNodes) {
+			at = &d.tagNodes[i]
+		}
 		if err := tags.Check(tag, lang.DidYouMean); err != nil {
-			at := d.at
-			if i < len(d.tagNodes) {
-				at = &d.tagNodes[i]
-			}
 			p.warn(at, "%v", err)
 			continue
 		}
-		out = append(out, tag)
+		out, places = append(out, tag), append(places, at)
 	}
-	return out
+	return out, places
 }
 
 func alert(d *document, o *origin, shown []string) rule.Alert {

@@ -52,6 +52,7 @@ func (p *problems) detection(n *node, what string, other ...string) *tree {
 	}
 	searches := map[string]*tree{}
 	var names []string
+	var keys []*node
 pairs:
 	for i := range n.pairs {
 		key, value := &n.pairs[i].key, &n.pairs[i].value
@@ -67,7 +68,7 @@ pairs:
 			p.error(key, "unsupported: timeframe is of Sigma 1; write a correlation")
 			continue
 		}
-		names = append(names, key.text)
+		names, keys = append(names, key.text), append(keys, key)
 		searches[key.text] = p.search(key, value)
 	}
 	c := n.get("condition")
@@ -94,9 +95,9 @@ pairs:
 			out = append(out, t)
 		}
 	}
-	for _, name := range names {
+	for i, name := range names {
 		if !used[name] && !strings.HasPrefix(name, "_") {
-			p.warn(n, "search %s is not used in the condition", name)
+			p.warn(keys[i], "search %s is not used in the condition", name)
 		}
 	}
 	return joined(opOr, out)
@@ -141,6 +142,7 @@ func (p *problems) search(key, n *node) *tree {
 				words.values = append(words.values, *it)
 			}
 		}
+		p.empty(words, key.text)
 		if len(words.values) > 0 {
 			kids = append(kids, &tree{atom: words})
 		}
@@ -152,7 +154,9 @@ func (p *problems) search(key, n *node) *tree {
 		p.error(key, "search %s is empty", key.text)
 		return nil
 	}
-	return &tree{atom: &atom{at: n, values: []node{*n}}}
+	word := &atom{at: n, values: []node{*n}}
+	p.empty(word, key.text)
+	return &tree{atom: word}
 }
 
 // item reads one "field|modifier: values".
@@ -196,6 +200,10 @@ func (p *problems) item(key, value *node) *tree {
 		return nil
 	default:
 		a.values = []node{*value}
+	}
+	before := p.errors()
+	if p.empty(a, key.text); p.errors() > before {
+		return nil
 	}
 	t := &tree{atom: a}
 	if a.has("neq") {

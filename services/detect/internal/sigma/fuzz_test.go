@@ -23,6 +23,9 @@ func FuzzLoad(f *testing.F) {
 			if !utf8.Valid(data) {
 				t.Error("a file that is not UTF-8 loads")
 			}
+			if len(Format{}.Locate(data, r.ID)) == 0 {
+				t.Errorf("%s is not found in its file", r.ID)
+			}
 			text := rule.Marshal(r)
 			back, problems := rule.Load("f.yml", text)
 			if back == nil {

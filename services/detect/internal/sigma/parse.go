@@ -117,7 +117,12 @@ func (p *problems) document(n *node) *document {
 	d.status, d.level = p.oneOf(n, "status", "stable", "test", "experimental", "deprecated", "unsupported"), p.oneOf(n, "level", "informational", "low", "medium", "high", "critical")
 	d.references, d.falsePositives, d.fields = p.texts(n, "references"), p.texts(n, "falsepositives"), p.texts(n, "fields")
 	if t := n.get("tags"); t != nil {
-		d.tagNodes, d.tags = t.items, p.texts(n, "tags")
+		d.tags = p.texts(n, "tags")
+		for _, it := range append(t.items, *t) {
+			if it.kind == text || it.kind == number || it.kind == boolean {
+				d.tagNodes = append(d.tagNodes, it)
+			}
+		}
 	}
 	if t := p.scalar(n, "taxonomy"); t != "" && t != "sigma" {
 		p.error(n.get("taxonomy"), "unsupported: taxonomy %s (only the default, sigma, is known)", t)

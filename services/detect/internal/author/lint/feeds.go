@@ -120,5 +120,5 @@ func (p *places) field(path, field string) (line, column int) {
 	if c, ok := event.ByPath(field); ok {
 		n.Col = c.ID
 	}
-	return p.atom(path, n)
+	return p.atom(path, n, "")
 }

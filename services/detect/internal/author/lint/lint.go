@@ -3,6 +3,7 @@ package lint
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,18 +31,20 @@ type Options struct {
 	Now time.Time
 	// Source returns a rule's file, to find places in it; nil: the first line.
 	Source func(file string) []byte
+	// Formats find the places in files that are not native.
+	Formats []rule.Format
 }
 
 // Check looks at a set of rules. Problems come in order of file and line; those
 // that are errors make a rule useless, the others are warnings.
 func Check(rules []*rule.Rule, opts Options) []rule.Problem {
 	var out []rule.Problem
-	files := map[string]*places{}
+	found := map[string]*places{}
 	at := func(r *rule.Rule) *places {
-		if files[r.File] == nil {
-			files[r.File] = newPlaces(r, opts.Source)
+		if found[r.ID] == nil {
+			found[r.ID] = newPlaces(r, opts)
 		}
-		return files[r.File]
+		return found[r.ID]
 	}
 	for _, r := range rules {
 		c := &checker{rule: r, places: at(r), opts: opts}
@@ -56,7 +59,13 @@ func Check(rules []*rule.Rule, opts Options) []rule.Problem {
 	slices.SortStableFunc(out, func(a, b rule.Problem) int {
 		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
 	})
-	return out
+	// A comparison of another format may become several here.
+	said := make(map[rule.Problem]bool, len(out))
+	return slices.DeleteFunc(out, func(p rule.Problem) bool {
+		again := said[p]
+		said[p] = true
+		return again
+	})
 }
 
 // checker looks at one rule.
@@ -127,7 +136,7 @@ func (c *checker) look(r *rule.Rule, prefix string) {
 func (c *checker) condition(e *lang.Expr, given []*lang.Node, path string) bool {
 	failed := false
 	for _, r := range condition(e.Root, given) {
-		line, column := c.places.atom(path, r.at)
+		line, column := c.places.atom(path, r.at, r.text)
 		void := r.code == codeNever || r.code == codeAlways
 		c.add(line, column, !void, r.code, "%s", r.message)
 		failed = failed || void
@@ -203,8 +212,16 @@ func (c *checker) cost(r *rule.Rule, prefix string) {
 	}
 	r.When.Root.Walk(func(n *lang.Node) {
 		if n.Op == lang.Match && len(n.Guard()) == 0 {
-			line, column := c.places.atom(prefix+"when", n)
-			c.add(line, column, true, "cost", "pattern runs for about 1 in %.0f events of the source: it holds no literal, so add one beside it", max(1/w.Cost, 1))
+			line, column := c.places.atom(prefix+"when", n, "")
+			c.add(line, column, true, "cost", "pattern runs for %s of the source: it holds no literal that is long enough to look for, so add one beside it", oftenRun(w.Cost))
 		}
 	})
+}
+
+// oftenRun says in words of how many events a share is.
+func oftenRun(share float64) string {
+	if n := math.Round(1 / share); n > 1 {
+		return fmt.Sprintf("about 1 in %.0f events", n)
+	}
+	return "nearly every event"
 }

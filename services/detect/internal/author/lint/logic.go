@@ -12,6 +12,7 @@ import (
 // remark is something about a part of a condition.
 type remark struct {
 	at      *lang.Node
+	text    string // the one of its texts that is meant, if it is one
 	code    string
 	message string
 }
@@ -41,10 +42,10 @@ func (l *logic) step() bool { l.steps++; return l.steps <= budget }
 func condition(root *lang.Node, given []*lang.Node) []remark {
 	l := &logic{}
 	if why, at := l.never(root, given, false); why != "" {
-		return []remark{{at, codeNever, "condition can never be true: " + why}}
+		return []remark{{at: at, code: codeNever, message: "condition can never be true: " + why}}
 	}
 	if l.always(root) {
-		return []remark{{root, codeAlways, "condition holds for every event of its source"}}
+		return []remark{{at: root, code: codeAlways, message: "condition holds for every event of its source"}}
 	}
 	l.never(root, given, true)
 	l.redundant(root)
@@ -72,7 +73,7 @@ func (l *logic) never(n *lang.Node, given []*lang.Node, tell bool) (string, *lan
 				first, at = why, where
 			}
 			if tell {
-				l.remarks = append(l.remarks, remark{where, codeBranch, "this branch can never hold: " + why})
+				l.remarks = append(l.remarks, remark{at: where, code: codeBranch, message: "this branch can never hold: " + why})
 			}
 		}
 		if dead == len(n.Kids) {

@@ -70,10 +70,11 @@ func pairs(rules []*rule.Rule) []pair {
 				continue
 			}
 			if covered(b, a) {
-				if i > j {
-					out = append(out, pair{a.r, "duplicate", fmt.Sprintf("rule says the same as %s (%s)", b.r.ID, b.r.File)})
+				if i < j {
+					continue
 				}
-				continue
+				out = append(out, pair{a.r, "duplicate", fmt.Sprintf("rule says the same as %s (%s)", b.r.ID, b.r.File)})
+				break
 			}
 			out = append(out, pair{a.r, "shadowed", fmt.Sprintf("rule is covered by the more general %s (%s), which alerts on all of its events", b.r.ID, b.r.File)})
 			break

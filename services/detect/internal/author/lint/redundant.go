@@ -16,11 +16,11 @@ func (l *logic) redundant(n *lang.Node) {
 			}
 			// Of two that say the same, the later one is to go.
 			if n.Op == lang.And && l.covers(o, k) && (i > j || !l.covers(k, o)) {
-				l.remarks = append(l.remarks, remark{k, codeRedundant, fmt.Sprintf("%s says nothing: %s implies it", short(k), short(o))})
+				l.remarks = append(l.remarks, remark{at: k, code: codeRedundant, message: fmt.Sprintf("%s says nothing: %s implies it", short(k), short(o))})
 				break
 			}
 			if n.Op == lang.Or && l.covers(k, o) && (i > j || !l.covers(o, k)) {
-				l.remarks = append(l.remarks, remark{k, codeRedundant, fmt.Sprintf("%s says nothing: %s covers it", short(k), short(o))})
+				l.remarks = append(l.remarks, remark{at: k, code: codeRedundant, message: fmt.Sprintf("%s says nothing: %s covers it", short(k), short(o))})
 				break
 			}
 		}
@@ -39,7 +39,7 @@ func (l *logic) literals(n *lang.Node) {
 				continue
 			}
 			if holds(n.Op, x, y) && (x != y || i > j) {
-				l.remarks = append(l.remarks, remark{n, codeRedundant, fmt.Sprintf("%s: %q says nothing beside %q", path(n), x, y)})
+				l.remarks = append(l.remarks, remark{at: n, text: x, code: codeRedundant, message: fmt.Sprintf("%s: %q says nothing beside %q", path(n), x, y)})
 				return
 			}
 		}
