@@ -279,6 +279,9 @@ func (c *Correlator) take(s *ruleState, id uint32, e seen, sig *finding.Signal, 
 	if s.named {
 		h.names[e.uid] = s.entityOf(sig)
 	}
+	if s.kind == novelty {
+		to = h.base.memory.put(&s.plan, ev, i)
+	}
 	if again {
 		to = -1
 	}
@@ -323,8 +326,12 @@ func (c *Correlator) takeOut(s *ruleState, g *group, i int) bool {
 			h.run.removing(&s.plan, ev, i, &s.scratch)
 		}
 	}
+	value := ev[i].aux
 	copy(ev[i:], ev[i+1:])
 	c.groups.setLen(g, int(g.len)-1)
+	if s.kind == novelty {
+		c.heavies[g.heavy].base.memory.taken(&s.plan, ev[:g.len], i, value)
+	}
 	return true
 }
 
@@ -350,8 +357,10 @@ func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i, to int
 			}
 			return
 		}
-	case !s.afresh():
+	case !s.afresh(), s.kind == novelty && e.time < h.tail.since:
 		c.rerun(s, g)
+	case s.kind == novelty && to == i && (!e.novel || e.time-h.tail.since < s.learning):
+		return // it is nothing new, and what is stays so
 	case to > i:
 		c.rewalk(s, g, h, i, to)
 	case s.slides() && i >= h.tail.start && (n == 0 || e.time >= h.tail.fires[n-1].until) && !s.mayFire(ev, h.tail.start, i, &h.run):

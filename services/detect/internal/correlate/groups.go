@@ -16,6 +16,9 @@ type seen struct {
 	uid  finding.EventUID
 	aux  uint64 // what the type needs: hash of the value, number in millionths, step, or hidden matches
 	from uint8  // number of its source (tellers)
+	// novel says that the value was not there within the timespan before (novelty).
+	// It follows from the events and the memory, and is not part of a checkpoint.
+	novel bool
 }
 
 // before orders events: by time, and those of one moment by uid and step, so

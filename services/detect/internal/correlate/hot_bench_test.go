@@ -90,6 +90,8 @@ func BenchmarkLateAmongAlerts(b *testing.B) {
 		span = 5 * time.Second
 	)
 	late := func(c *rule.Correlate) { c.Lateness = time.Hour }
+	events := func(c *rule.Correlate) { c.Field = nil }
+	usual := func(c *rule.Correlate) { c.Baseline, c.Learning = ten, minute }
 	rules := map[string]*rule.Rule{
 		"count":    testRule("late.count", rule.EventCount, span, 2*minute, when("gte 4"), late),
 		"values":   testRule("late.values", rule.ValueCount, span, 2*minute, when("gte 4"), late),
@@ -99,6 +101,11 @@ func BenchmarkLateAmongAlerts(b *testing.B) {
 		"absence":  testRule("late.absence", rule.Absence, span, 2*minute, late),
 		"tumbling": testRule("late.tumbling", rule.EventCount, span, 2*minute, when("gte 4"), late, windowed(rule.Tumbling)),
 		"session":  testRule("late.session", rule.EventCount, span, 2*minute, when("gte 4"), late, windowed(rule.Session)),
+		"new":      testRule("late.new", rule.NewValue, span, 2*minute, late),
+		"seldom":   testRule("late.seldom", rule.NewValue, minute, 0, late),
+		"rate":     testRule("late.rate", rule.RateAnomaly, span, 2*minute, when("gte 0"), late, events, usual),
+		"drop":     testRule("late.drop", rule.RateAnomaly, span, 2*minute, when("lte 0"), late, events, usual),
+		"numbers":  testRule("late.numbers", rule.RateAnomaly, span, 2*minute, when("gte 0.5"), late, usual),
 	}
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
 		r := rules[name]
@@ -119,7 +126,7 @@ func BenchmarkLateAmongAlerts(b *testing.B) {
 			for k := range n {
 				add(k, begin+int64(k)*gap.Milliseconds())
 			}
-			if alerts == 0 && name != "absence" { // which only time tells
+			if alerts == 0 && name != "absence" && name != "drop" { // which only time tells
 				b.Fatal("no alerts")
 			}
 			k := n

@@ -164,7 +164,7 @@ func (w *walker) step(i int) {
 	counts := true
 	switch w.p.kind {
 	case novelty:
-		counts = w.novel(i)
+		counts = w.novel(e)
 	case rate:
 		w.usual.add(w.p, e)
 	}

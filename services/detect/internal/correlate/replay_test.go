@@ -172,8 +172,19 @@ func TestWhatIsWalkedAgainIsEnough(t *testing.T) {
 		if s.slides() {
 			out += fmt.Sprint("from ", m.start, " ")
 		}
+		if s.kind >= novelty {
+			out += fmt.Sprint("since ", m.since, " ", m.newest, " ")
+		}
 		for _, f := range m.fires {
 			out += fmt.Sprint(f.at, f.until, f.first, f.last, f.count, f.value, f.crossing.uid, f.from, len(f.uids), "; ")
+		}
+		return out
+	}
+	marks := func(ev []seen) (out string) {
+		for k := range ev {
+			if ev[k].novel {
+				out += fmt.Sprint(" new ", k)
+			}
 		}
 		return out
 	}
@@ -196,9 +207,13 @@ func TestWhatIsWalkedAgainIsEnough(t *testing.T) {
 					continue
 				}
 				h := c.heavies[g.heavy]
-				walked := h.tail
+				walked, ev := h.tail, c.groups.events(g)
+				got := state(s, &walked) + marks(ev)
+				if s.kind == novelty {
+					h.base.memory.mark(&s.plan, ev)
+				}
 				c.rerun(s, g)
-				got, want := state(s, &walked), state(s, &h.tail)
+				want := state(s, &h.tail) + marks(ev)
 				if h.tail = walked; got != want {
 					t.Fatalf("seed %d, %s (%v, suppress %s), %d events:\n got %s\nwant %s", seed, s.rule.ID, s.rule.Correlate, s.rule.Alert.Suppress, g.len, got, want)
 				}

@@ -130,6 +130,9 @@ func (r *decoder) group(c *Correlator, s *ruleState) {
 		h.names = c.heavies[g.heavy].names
 	}
 	c.heavies[g.heavy] = h
+	if s.kind == novelty {
+		h.base.memory.mark(&s.plan, c.groups.events(g))
+	}
 	c.rerun(s, g)
 	if h.due < forever {
 		s.timers.push(timer{h.due, id, hash})

@@ -11,9 +11,9 @@ import (
 // it falls into, or changes what lies between the end of the alert before and
 // the moment from which on the automaton does what it did without the event.
 
-// afresh says that the automaton begins anew after each alert. What is usual and
-// what is known goes on being learned.
-func (p *plan) afresh() bool { return p.kind != rate && p.kind != novelty }
+// afresh says that the automaton begins anew after each alert. What is usual goes
+// on being learned; what is known is marked in the events.
+func (p *plan) afresh() bool { return p.kind != rate }
 
 // begun says that a fire has come about once event e is reached.
 func (p *plan) begun(f *fire, e *seen) bool {
@@ -116,7 +116,7 @@ func (s *ruleState) before(h *heavy, ev []seen, i, kept int) (m machine, k int) 
 		m.start = max(s.after(ev, m.fires[kept-1]), h.done)
 		k = m.start
 	}
-	m.since, m.newest = h.tail.since, h.tail.newest
+	m.since, m.newest, m.memory = h.tail.since, h.tail.newest, h.base.memory
 	switch {
 	case m.open != nil:
 	case s.kind == absent:
@@ -154,10 +154,12 @@ func (p *plan) alike(ev []seen, to, k, session int, now, then *fire) bool {
 		return false
 	}
 	back := session
-	switch p.window {
-	case rule.Tumbling:
+	switch {
+	case p.kind == novelty:
+		return true // it looks back at nothing
+	case p.window == rule.Tumbling:
 		back = from(ev, floorTo(at, p.span))
-	case rule.Sliding:
+	case p.window == rule.Sliding:
 		back = from(ev, at-p.span)
 	}
 	x, y := p.after(ev, now), p.after(ev, then)

@@ -353,6 +353,7 @@ func (c *Correlator) plant(s *ruleState, before int64, x *planted, emit func(fin
 		for v, t := range x.memory.last {
 			m.memory.last[v] = max(t, m.memory.last[v])
 		}
+		m.memory.mark(&s.plan, c.groups.events(g))
 	} else {
 		for _, name := range x.from {
 			x.usual.from |= 1 << s.tellers.numberOf(name)

@@ -254,6 +254,7 @@ func (c *Correlator) foldTo(s *ruleState, g *group, to int64, emit func(finding.
 	c.settle(s, g, nil, emit)
 	w := c.walk(s, &h.base, h, ev)
 	w.base = true
+	cut := s.scratch.cut
 	for h.done < len(ev) && ev[h.done].time < to {
 		w.step(h.done)
 		h.done++
@@ -281,6 +282,9 @@ func (c *Correlator) foldTo(s *ruleState, g *group, to int64, emit func(finding.
 	}
 	h.known = slices.DeleteFunc(h.known, func(k *known) bool { return k.retracted && k.at+s.suppress <= to })
 	c.shrink(g)
+	if s.kind == novelty && s.scratch.cut > cut {
+		h.base.memory.mark(&s.plan, c.groups.events(g))
+	}
 	if !s.heavy && h.base.open == nil && len(h.known) == 0 && h.base.start == 0 && g.len < hotLen/2 {
 		c.dropHeavy(g)
 		return
