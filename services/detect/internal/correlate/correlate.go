@@ -361,12 +361,10 @@ func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i, to int
 		c.rerun(s, g)
 	case s.kind == novelty && to == i && (!e.novel || e.time-h.tail.since < s.learning):
 		return // it is nothing new, and what is stays so
-	case to > i:
-		c.rewalk(s, g, h, i, to)
-	case s.slides() && i >= h.tail.start && (n == 0 || e.time >= h.tail.fires[n-1].until) && !s.mayFire(ev, h.tail.start, i, &h.run):
+	case s.slides() && to == i && i >= h.tail.start && (n == 0 || e.time >= h.tail.fires[n-1].until) && !s.mayFire(ev, h.tail.start, i, &h.run):
 		return // nothing has fired since, and nothing does
 	default:
-		if f := h.tail.holding(&s.plan, e); f != nil {
+		if f := h.tail.holding(&s.plan, e); f != nil && to == i {
 			if s.kind != absent || e.aux == 0 {
 				f.take(&s.plan, e)
 			}
@@ -374,7 +372,10 @@ func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i, to int
 			c.tell(s, g, h, f, sig, emit)
 			return
 		}
-		if !c.rewalk(s, g, h, i, i) && !s.judged() {
+		if w := c.rewalk(s, g, h, i, to); !s.judged() {
+			if w.changed() {
+				c.settleWalk(s, id, g, h, w, sig, emit)
+			}
 			return
 		}
 	}

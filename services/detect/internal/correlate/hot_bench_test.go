@@ -94,6 +94,7 @@ func BenchmarkLateAmongAlerts(b *testing.B) {
 	usual := func(c *rule.Correlate) { c.Baseline, c.Learning = ten, minute }
 	rules := map[string]*rule.Rule{
 		"count":    testRule("late.count", rule.EventCount, span, 2*minute, when("gte 4"), late),
+		"each":     testRule("late.each", rule.EventCount, span, 0, when("gte 1"), late),
 		"values":   testRule("late.values", rule.ValueCount, span, 2*minute, when("gte 4"), late),
 		"sum":      testRule("late.sum", rule.ValueSum, span, 2*minute, when("gt 400"), late),
 		"temporal": testRule("late.temporal", rule.Temporal, span, 2*minute, late),

@@ -1,10 +1,12 @@
 package correlate
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vagus-hub/vagus/schemas/finding"
 )
@@ -158,6 +160,10 @@ func (r *decoder) heavy(s *ruleState, events int) *heavy {
 		k.at, k.count, k.retracted = r.time(), r.varint(), r.bool()
 		h.known = append(h.known, k)
 	}
+	// Checkpoints of earlier versions have them in the order of their raising.
+	slices.SortStableFunc(h.known, func(a, b *known) int {
+		return cmp.Or(cmp.Compare(floorTo(a.at, s.suppress), floorTo(b.at, s.suppress)), cmp.Compare(a.alert.UID, b.alert.UID))
+	})
 	if n := r.count(17); n > 0 {
 		h.names = make(map[finding.EventUID]string, n)
 		for range n {

@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
@@ -60,10 +61,14 @@ func (p *plan) after(ev []seen, f *fire) int {
 	return max(n, sort.Search(len(ev), func(k int) bool { return f.crossing.before(&ev[k]) }))
 }
 
+// rewalked is what a walk found: the fires before, and those in their place.
+type rewalked struct{ before, now []*fire }
+
+func (w *rewalked) changed() bool { return len(w.before)+len(w.now) > 0 }
+
 // rewalk takes the automaton again over what has changed: event i came late, and
-// one just before place to is gone if to is not i. It reports whether the fires
-// are others than before.
-func (c *Correlator) rewalk(s *ruleState, g *group, h *heavy, i, to int) (changed bool) {
+// one just before place to is gone if to is not i.
+func (c *Correlator) rewalk(s *ruleState, g *group, h *heavy, i, to int) rewalked {
 	ev, old := c.groups.events(g), &h.tail
 	kept := old.begunBy(&s.plan, &ev[i])
 	begin := i
@@ -85,17 +90,18 @@ func (c *Correlator) rewalk(s *ruleState, g *group, h *heavy, i, to int) (change
 				passed++
 			}
 			if s.alike(ev, to, k, session, last(m.fires), last(old.fires[:passed])) {
-				changed = passed > kept || len(m.fires) > kept
-				s.join(h, ev, i, to, &m, passed)
-				return changed
+				out := rewalked{slices.Clone(old.fires[kept:passed]), m.fires[min(kept, 1):]}
+				s.join(h, ev, i, to, out.now, kept, passed)
+				return out
 			}
 		}
 		w.step(k)
 	}
 	w.elapse(h.judged)
-	changed = len(old.fires) > kept || len(m.fires) > kept
+	out := rewalked{slices.Clone(old.fires[kept:]), m.fires[min(kept, 1):]}
+	m.fires = append(old.fires[:kept], out.now...)
 	h.tail = m
-	return changed
+	return out
 }
 
 func last(list []*fire) *fire {
@@ -106,14 +112,14 @@ func last(list []*fire) *fire {
 }
 
 // before is the automaton as it was after so many fires, at a place not after
-// event i from which on it has to walk.
+// event i from which on it has to walk. Of the fires it has the last.
 func (s *ruleState) before(h *heavy, ev []seen, i, kept int) (m machine, k int) {
 	if kept == 0 {
 		m, k = h.base.clone(), h.done
 	} else {
 		m = newMachine(&s.plan)
-		m.fires = h.tail.fires[:kept:kept]
-		m.start = max(s.after(ev, m.fires[kept-1]), h.done)
+		m.fires = h.tail.fires[kept-1 : kept : kept]
+		m.start = max(s.after(ev, m.fires[0]), h.done)
 		k = m.start
 	}
 	m.since, m.newest, m.memory = h.tail.since, h.tail.newest, h.base.memory
@@ -166,13 +172,14 @@ func (p *plan) alike(ev []seen, to, k, session int, now, then *fire) bool {
 	return to < back && x <= back && y <= back || x == y && to < x
 }
 
-// join puts what was walked again in the place of the old fires up to passed.
-func (s *ruleState) join(h *heavy, ev []seen, i, to int, m *machine, passed int) {
+// join puts what was walked again in the place of the old fires from kept up to
+// passed.
+func (s *ruleState) join(h *heavy, ev []seen, i, to int, now []*fire, kept, passed int) {
 	old := &h.tail
 	if passed == len(old.fires) {
 		old.open = nil
 	}
-	old.fires = append(m.fires[:len(m.fires):len(m.fires)], old.fires[passed:]...)
+	old.fires = slices.Replace(old.fires, kept, passed, now...)
 	switch f := last(old.fires); {
 	case s.slides() && f != nil:
 		old.start = max(s.after(ev, f), h.done)

@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -15,6 +16,7 @@ type known struct {
 	count     int64         // when it was raised or had doubled
 	retracted bool
 	stands    bool // seen in the walk at hand
+	over      bool // can not change any more; about to be forgotten
 }
 
 // uid is the uid of the alert that a fire is.
@@ -54,15 +56,42 @@ func (c *Correlator) settle(s *ruleState, g *group, sig *finding.Signal, emit fu
 		}
 	}
 	for _, k := range h.known {
-		if !k.stands && !k.retracted {
-			k.retracted = true
-			k.alert.Status, k.alert.Revision = finding.Retracted, k.alert.Revision+1
-			k.alert.Reason = "events that came late show that this was not so: " + k.alert.Reason
-			c.stats.Retracted++
-			emit(k.alert)
-		}
+		c.retract(k, emit)
 		k.stands = false
 	}
+}
+
+// settleWalk does so after an automaton has walked again over a part, and sets
+// the group's timer. Only for rules whose alerts are told at once.
+func (c *Correlator) settleWalk(s *ruleState, id uint32, g *group, h *heavy, w rewalked, sig *finding.Signal, emit func(finding.Alert)) {
+	due := int64(forever)
+	for _, f := range w.now {
+		c.tell(s, g, h, f, sig, emit).stands = true
+		due = min(due, f.until+s.late)
+	}
+	for _, f := range w.before {
+		if k := c.knownOf(s, g, h, f); k != nil {
+			if c.retract(k, emit); k.retracted {
+				due = min(due, k.at+s.suppress+s.late)
+			}
+		}
+	}
+	for _, f := range w.now {
+		c.knownOf(s, g, h, f).stands = false
+	}
+	c.wake(s, id, g, h, due)
+}
+
+// retract takes back an alert that does not stand.
+func (c *Correlator) retract(k *known, emit func(finding.Alert)) {
+	if k.stands || k.retracted {
+		return
+	}
+	k.retracted = true
+	k.alert.Status, k.alert.Revision = finding.Retracted, k.alert.Revision+1
+	k.alert.Reason = "events that came late show that this was not so: " + k.alert.Reason
+	c.stats.Retracted++
+	emit(k.alert)
 }
 
 // tell publishes what is new of an alert. It returns what is known of the alert,
@@ -71,10 +100,12 @@ func (c *Correlator) tell(s *ruleState, g *group, h *heavy, f *fire, sig *findin
 	if !s.told(h, f) {
 		return nil
 	}
-	k := c.knownOf(s, g, h, f)
-	if k == nil {
-		k = &known{}
-		h.known = append(h.known, k)
+	at, found := c.placeOf(s, g, h, f)
+	if !found {
+		h.known = slices.Insert(h.known, at, &known{})
+	}
+	k := h.known[at]
+	if !found {
 		c.fill(s, g, k, f)
 		c.publish(s, k, f, finding.Raised, s.signalOf(f, sig), emit)
 		c.stats.Alerts++
@@ -100,19 +131,23 @@ func (s *ruleState) told(h *heavy, f *fire) bool {
 
 // knownOf is the published alert that a fire is, or nil.
 func (c *Correlator) knownOf(s *ruleState, g *group, h *heavy, f *fire) *known {
-	for _, k := range h.known {
-		if s.suppress > 0 {
-			// One alert an interval: the uid need not be made to know it again.
-			if floorTo(k.at, s.suppress) == floorTo(f.at, s.suppress) {
-				return k
-			}
-			continue
-		}
-		if k.alert.UID == c.uid(s, g, f) {
-			return k
-		}
+	if i, found := c.placeOf(s, g, h, f); found {
+		return h.known[i]
 	}
 	return nil
+}
+
+// placeOf is where the alert that a fire is stands among the published ones, or
+// would stand. They are in order of their suppress intervals, or without such of
+// the moments and, in one moment, of their uids.
+func (c *Correlator) placeOf(s *ruleState, g *group, h *heavy, f *fire) (int, bool) {
+	of := floorTo(f.at, s.suppress)
+	return slices.BinarySearchFunc(h.known, f, func(k *known, f *fire) int {
+		if d := cmp.Compare(floorTo(k.at, s.suppress), of); d != 0 || s.suppress > 0 {
+			return d // one alert an interval: the uid need not be made to know it again
+		}
+		return cmp.Compare(k.alert.UID, c.uid(s, g, f))
+	})
 }
 
 // publish emits an alert in its present state.
@@ -157,9 +192,10 @@ func (c *Correlator) closed(s *ruleState, g *group, h *heavy, f *fire, to int64,
 	if f.until > to {
 		return false
 	}
-	k := c.knownOf(s, g, h, f)
-	c.conclude(s, k, f, emit)
-	h.known = slices.DeleteFunc(h.known, func(o *known) bool { return o == k })
+	if k := c.knownOf(s, g, h, f); k != nil {
+		c.conclude(s, k, f, emit)
+		k.over = true
+	}
 	return true
 }
 

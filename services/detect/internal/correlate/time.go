@@ -280,7 +280,7 @@ func (c *Correlator) foldTo(s *ruleState, g *group, to int64, emit func(finding.
 	if f := h.base.open; f != nil && f.until <= to {
 		h.base.open = nil
 	}
-	h.known = slices.DeleteFunc(h.known, func(k *known) bool { return k.retracted && k.at+s.suppress <= to })
+	h.known = slices.DeleteFunc(h.known, func(k *known) bool { return k.over || k.retracted && k.at+s.suppress <= to })
 	c.shrink(g)
 	if s.kind == novelty && s.scratch.cut > cut {
 		h.base.memory.mark(&s.plan, c.groups.events(g))
