@@ -50,6 +50,9 @@ func (a *author) benchCommand() *cobra.Command {
 	c.Flags().IntVar(&o.rounds, "rounds", 5, "how often each time is measured")
 	o.whole.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if o.from.source != "" && o.from.event == "" {
+			return errors.New("bench: --source says of which source the records of --events are: give --events")
+		}
 		if o.whole.on {
 			return a.benchWhole(c, o, args)
 		}

@@ -61,6 +61,9 @@ func HuntCommand(opts CommandOptions) *cobra.Command {
 			return fmt.Errorf("hunt: %w", err)
 		}
 		defer func() { _ = db.Close() }()
+		if err := opts.checkSources(c.Context(), db, h.sources); err != nil {
+			return fmt.Errorf("hunt: %w", err)
+		}
 		b := newBar(c.ErrOrStderr(), "hunt")
 		o.Progress = b.show
 		var events []history.Event

@@ -66,6 +66,13 @@ func (a *author) list(w io.Writer, f filter, args []string) error {
 	if err != nil {
 		return err
 	}
+	mapped, err := a.mapped()
+	if err != nil {
+		return err
+	}
+	if err := f.checkNames(rules, mapped); err != nil {
+		return err
+	}
 	health := a.health()
 	out := []listed{}
 	for _, r := range rules {

@@ -150,7 +150,11 @@ func (a *author) sampled(source string, use func(*block.Block) error) error {
 	}
 	names, err := fs.Glob(sources.FS, path.Join(source, "testdata", "*.*"))
 	if err != nil || len(names) == 0 {
-		return fmt.Errorf("there are no samples of the source %s; see `vagus sources list`", source)
+		known, err := a.mapped()
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("there are no samples of the source %s%s (`vagus sources list` names those there are)", source, nearest(source, known))
 	}
 	var failed error
 	for _, name := range names {

@@ -100,6 +100,13 @@ func (s *silencer) add() *cobra.Command {
 			return err
 		}
 		defer b.Close()
+		notes, err := s.unknownRules(cmd.Context(), sil.Matchers)
+		if err != nil {
+			return err
+		}
+		for _, n := range notes {
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", n)
+		}
 		if !dry {
 			if _, err := kv.Create(cmd.Context(), sil.ID, sil); err != nil {
 				return err

@@ -106,7 +106,7 @@ func TestListFilters(t *testing.T) {
 		"all":          {nil, 1},
 		"tag":          {[]string{"--tag", "attack.t1110"}, 1},
 		"tag begins":   {[]string{"--tag", "attack"}, 1},
-		"other tag":    {[]string{"--tag", "attack.t11"}, 0},
+		"other tag":    {[]string{"--tag", "attack.t1059"}, 0},
 		"level":        {[]string{"--level", "low,medium"}, 1},
 		"level above":  {[]string{"--level", "low+"}, 1},
 		"level higher": {[]string{"--level", "high+"}, 0},
@@ -120,6 +120,26 @@ func TestListFilters(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// A filter that no rule can fulfil is a slip, not an empty list.
+func TestListOfWhatThereIsNot(t *testing.T) {
+	dir := write(t, map[string]string{"web/refused-keys.yml": goodRule})
+	opts := CommandOptions{Feeds: func() ([]Feed, error) { return []Feed{{Source: "kong.gateway"}}, nil }}
+	for flag, want := range map[string]string{
+		"--source=nginx.acess":       "did you mean nginx.access?",
+		"--source=kong.gatway":       "did you mean kong.gateway?",
+		"--source=netwrk":            "did you mean network?",
+		"--source=kong.gateway":      "",
+		"--tag=attack.t11":           "--tag attack.t11 is no tag",
+		"--tag=atals":                "did you mean atlas?",
+		"--tag=atlas,atlas.aml.t005": "--tag atlas.aml.t005 is no tag and not the beginning of one up to a dot: did you mean atlas.aml.t0005?",
+		"--tag=attack.t1059":         "",
+	} {
+		if _, err := command(t, opts, dir, "list", dir, flag); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", flag, err, want)
+		}
 	}
 }
 

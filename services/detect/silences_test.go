@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/event"
@@ -19,7 +20,10 @@ import (
 // silences runs the command and returns what it printed.
 func silences(t *testing.T, srv *bus.Server, args ...string) (string, error) {
 	t.Helper()
-	cmd := SilencesCommand(CommandOptions{Bus: func(context.Context) (*bus.Bus, error) { return testkit.Connect(t, srv), nil }})
+	cmd := SilencesCommand(CommandOptions{
+		Content: fstest.MapFS{"test/burst.yml": {Data: []byte(burst)}},
+		Bus:     func(context.Context) (*bus.Bus, error) { return testkit.Connect(t, srv), nil },
+	})
 	var out bytes.Buffer
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
@@ -133,6 +137,15 @@ func TestSilencesCommandRefuses(t *testing.T) {
 	}
 	if out, err := silences(t, srv, "add", "test.burst", "-c", "x", "--dry-run"); err != nil || !strings.Contains(out, "not added") {
 		t.Error(out, err)
+	}
+	// A silence may be there before its rule is; a slip is told.
+	if out, err := silences(t, srv, "add", "rule=test.brust", "-c", "x", "--dry-run"); err != nil || !strings.Contains(out, "warning: the hub runs no rule test.brust: did you mean test.burst?") {
+		t.Error(out, err)
+	}
+	for _, m := range []string{"rule=test.burst", "rule=source-silent", "rule!=other"} {
+		if out, err := silences(t, srv, "add", m, "src_endpoint.ip=192.0.2.1", "-c", "x", "--dry-run"); err != nil || strings.Contains(out, "warning") {
+			t.Error(out, err)
+		}
 	}
 	if out, _ := silences(t, srv, "list", "--expired"); strings.Contains(out, "test.burst") {
 		t.Errorf("a dry run added something: %s", out)

@@ -106,7 +106,7 @@ func explainCommand(open func() fs.FS) *cobra.Command {
 		}
 		m := set.Get(args[0])
 		if m == nil {
-			return errors.Join(err, fmt.Errorf("explain records: there is no sound mapping for %s; see `vagus sources list`", args[0]))
+			return errors.Join(err, fmt.Errorf("explain records: %w", set.Missing(args[0])))
 		}
 		data, err := readInput(cmd, args[1])
 		if err != nil {

@@ -35,7 +35,7 @@ func convertCommand(open func() fs.FS) *cobra.Command {
 			return err
 		}
 		if source != auto && set.Get(source) == nil {
-			return fmt.Errorf("convert: there is no sound mapping for %s; see `vagus sources list`", source)
+			return fmt.Errorf("convert: %w", set.Missing(source))
 		}
 		f, err := os.Create(out)
 		if err != nil {

@@ -53,7 +53,7 @@ func (c *Converter) Convert(source string, data []byte, received int64, emit fun
 	if m := c.whole(source, data); m != nil {
 		framing = m.Framing
 	} else if source != auto {
-		return out, fmt.Errorf("no sound mapping for source %s; see `vagus sources list`", source)
+		return out, c.set.Missing(source)
 	}
 	c.sink = convertSink{header: block.Header{Kind: block.KindEvents, Source: source, Received: received}, emit: emit}
 	for _, rec := range mapping.Records(data, framing) {

@@ -30,3 +30,16 @@ func Distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Of is the name that is nearest to what was written, "" if none is near: at
+// most a third of the letters, and two of a short word, may be wrong. Of several
+// that are as near the first one counts.
+func Of(written string, names []string) string {
+	best, distance := "", min(max(2, len(written)/3), len(written)-1)+1
+	for _, n := range names {
+		if d := Distance(written, n); d < distance {
+			best, distance = n, d
+		}
+	}
+	return best
+}

@@ -28,3 +28,12 @@ func TestDistance(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestOf(t *testing.T) {
+	names := []string{"nginx.access", "nginx.error", "kong.gateway"}
+	for written, want := range map[string]string{"nginx.acess": "nginx.access", "nginx.eror": "nginx.error", "okta": "", "": "", "x": ""} {
+		if got := Of(written, names); got != want {
+			t.Errorf("%q: %q, want %q", written, got, want)
+		}
+	}
+}

@@ -143,7 +143,7 @@ func TestListings(t *testing.T) {
 	listings := map[string][]listing{
 		"status": {{}}, "alerts": {{}, {args: al.UID}, {args: "--level critical", empty: true}}, "incidents": {{}},
 		"runs": {{}, {args: r.UID}, {args: r.UID[:12]}}, "approve": {{}}, "decisions": {{}}, "ledger": {{args: "--wait 30s"}}, "dead list": {{}},
-		"events": {{lines: true}, {args: "--source nginx.access --limit 3", lines: true}, {args: "--source no-such", lines: true, empty: true}},
+		"events": {{lines: true}, {args: "--source nginx.access --limit 3", lines: true}, {args: "--source okta.system_log", lines: true, empty: true}},
 		"sql":    {{args: "SHOW-TABLES", lines: true}},
 		"rules":  {}, "rules list": {{}}, "rules check": {{}}, "rules test": {{}}, "rules explain": {{args: "kubernetes.exec-into-ai-workload"}},
 		"playbooks list": {{}}, "sources list": {{}}, "sources check": {{empty: true}}, "sources guess": {{args: combined}},
@@ -202,6 +202,31 @@ func TestListings(t *testing.T) {
 				t.Errorf("%s prints nothing", name)
 			}
 		}
+	}
+}
+
+// A source that nothing is known of is a slip, not an empty list.
+func TestUnknownSource(t *testing.T) {
+	h := start(t)
+	h.send("nginx.access", "source", nginxRecords("source", 1))
+	h.stored("source", 1)
+	for _, args := range [][]string{{"events", "--source", "nginx.acess"}, {"hunt", "exists(http_request.path)", "--source", "nginx.acess"}} {
+		out, problem, err := h.run(args...)
+		if want := "--source nginx.acess: no mapping is for this source and no stored event is of it: did you mean nginx.access?"; err == nil || !strings.Contains(problem, want) {
+			t.Errorf("%v: %v %s%s", args, err, out, problem)
+		}
+	}
+	if _, problem, err := h.run("events", "--family", "netwrk"); err == nil || !strings.Contains(problem, "did you mean network?") {
+		t.Errorf("family: %v %s", err, problem)
+	}
+	if _, problem, err := h.run("events", "--where", "status_code = 'no such'"); err != nil || !strings.Contains(problem, "no stored event fits") {
+		t.Errorf("nothing fits: %v %s", err, problem)
+	}
+	if _, problem, err := h.run("dead", "replay", "--source", "nginx.acess", "--dry-run"); err != nil || !strings.Contains(problem, "there are no dead letters of the source nginx.acess") {
+		t.Errorf("dead letters: %v %s", err, problem)
+	}
+	if _, problem, err := h.run("tail", "alerts", "--source", "nginx.access"); err == nil || !strings.Contains(problem, "--source chooses among events, raw and dead") {
+		t.Errorf("tail: %v %s", err, problem)
 	}
 }
 

@@ -107,3 +107,24 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return b
 }
+
+// Sources lists the sources of the events that are stored.
+func Sources(ctx context.Context, db Database) ([]string, error) {
+	rows, err := db.Query(ctx, "SELECT DISTINCT "+name(event.Source)+" FROM events ORDER BY 1")
+	if err != nil {
+		return nil, fmt.Errorf("list the sources of stored events: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // read whole, or failed
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, fmt.Errorf("list the sources of stored events: %w", err)
+		}
+		out = append(out, s)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list the sources of stored events: %w", err)
+	}
+	return out, nil
+}

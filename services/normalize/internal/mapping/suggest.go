@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"fmt"
 	"sort"
 	"strings"
 
@@ -25,4 +26,14 @@ func suggest(got string, known []string) string {
 		return ""
 	}
 	return "; did you mean " + best + "?"
+}
+
+// Missing is the error of a source that the set has no mapping for, with the
+// nearest one that it has.
+func (s *Set) Missing(source string) error {
+	hint := suggest(source, s.Sources())
+	if hint == "" {
+		hint = ";"
+	}
+	return fmt.Errorf("no sound mapping for source %s%s `vagus sources list` names those there are", source, hint)
 }

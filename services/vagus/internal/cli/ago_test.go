@@ -9,8 +9,8 @@ import (
 
 func TestAgo(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"90m": 90 * time.Minute, "7d": 7 * 24 * time.Hour, "1.5d": 36 * time.Hour, "1h30m": 90 * time.Minute,
-		"": -1, "7": -1, "-1h": -1, "d": -1, "99999999d": -1, "7 days": -1,
+		"90m": 90 * time.Minute, "7d": 7 * 24 * time.Hour, "2w": 14 * 24 * time.Hour, "1.5d": 36 * time.Hour, "1h30m": 90 * time.Minute,
+		"": -1, "7": -1, "-1h": -1, "d": -1, "99999999d": -1, "7 days": -1, "99999999w": -1, "w": -1,
 	} {
 		got := time.Duration(-1)
 		if err := (ago{&got}).Set(text); (err == nil) != (want >= 0) || got != want {
@@ -32,6 +32,20 @@ func TestOneAlert(t *testing.T) {
 	} {
 		if _, err := oneAlert(all, begin); (err == nil) != (want == "") || err != nil && err.Error() != want {
 			t.Errorf("%s: %v, want %q", begin, err, want)
+		}
+	}
+}
+
+// A part of a rule's id that no alert has is told, with the nearest.
+func TestOfRule(t *testing.T) {
+	all := []finding.Alert{{Rule: "ai-gateway.prompt-injection-burst"}, {Rule: "web.scan"}}
+	for part, want := range map[string]string{
+		"injection":             "",
+		"prompt-injection-burt": "no alert of this time is of a rule whose id contains prompt-injection-burt: did you mean prompt-injection-burst?",
+		"zzz":                   "no alert of this time is of a rule whose id contains zzz",
+	} {
+		if got := ofRule(all, part); got != want {
+			t.Errorf("%s: %q, want %q", part, got, want)
 		}
 	}
 }

@@ -109,6 +109,11 @@ func (a *app) alertsCommand() *cobra.Command {
 		if len(args) == 1 && len(out) == 0 {
 			return fmt.Errorf("alerts: none has the uid %s", args[0])
 		}
+		if rule != "" && len(out)+muted == 0 && len(args) == 0 {
+			if hint := ofRule(all, rule); hint != "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), hint)
+			}
+		}
 		if asOCSF {
 			return writeFindings(cmd.OutOrStdout(), out)
 		}
@@ -133,6 +138,20 @@ func (a *app) alertsCommand() *cobra.Command {
 	}
 	c.AddCommand(a.dispositionCommand())
 	return c
+}
+
+// ofRule says of a part of a rule's id that none of the alerts has it; "" if one
+// does.
+func ofRule(all []finding.Alert, part string) string {
+	var ids []string
+	for _, al := range all {
+		if strings.Contains(al.Rule, part) {
+			return ""
+		}
+		_, slug, _ := strings.Cut(al.Rule, ".")
+		ids = append(ids, al.Rule, slug)
+	}
+	return fmt.Sprintf("no alert of this time is of a rule whose id contains %s%s", part, didYouMean(part, ids))
 }
 
 func (a *app) incidentsCommand() *cobra.Command {

@@ -106,6 +106,7 @@ func (a *app) deadReplayCommand() *cobra.Command {
 			return err
 		}
 		records, messages, first, refused := 0, 0, uint64(0), 0
+		var sources, reasons []string // that dead letters have
 		for rec, err := range b.ReadFrom(cmd.Context(), subjects.StreamDead, nil, 1, 0) {
 			if err != nil {
 				return err
@@ -114,12 +115,18 @@ func (a *app) deadReplayCommand() *cobra.Command {
 				first = rec.Seq
 			}
 			_, from, _ := subjects.ParseDead(rec.Subject)
+			if !slices.Contains(sources, from) {
+				sources = append(sources, from)
+			}
 			var raw block.Raw
 			if source != "" && from != source || block.DecodeRaw(rec.Data, &raw) != nil {
 				continue
 			}
 			out := block.NewRawBuilder()
 			for i := range raw.Len() {
+				if !slices.Contains(reasons, raw.Reason(i)) {
+					reasons = append(reasons, raw.Reason(i))
+				}
 				if reason == "" && isCut(raw.Reason(i)) {
 					refused++
 					continue
@@ -151,6 +158,12 @@ func (a *app) deadReplayCommand() *cobra.Command {
 					return err
 				}
 			}
+		}
+		if source != "" && !slices.Contains(sources, source) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "there are no dead letters of the source %s%s (`vagus dead list` counts them)\n", source, didYouMean(source, sources))
+		}
+		if reason != "" && !slices.Contains(reasons, reason) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "there are no dead letters with the reason %s%s (`vagus dead list` counts them)\n", reason, didYouMean(reason, reasons))
 		}
 		if messages > 0 && !dryRun {
 			if err := done.save(cmd.Context(), b, first); err != nil {

@@ -106,6 +106,9 @@ func (a *app) eventsCommand() *cobra.Command {
 	agoFlag(c, &since, "how far back, by the time they were received")
 	c.Flags().IntVar(&limit, "limit", 50, "how many at most")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkFamily(family); err != nil {
+			return fmt.Errorf("events: %w", err)
+		}
 		table := "events"
 		if family != "" {
 			table = "events_" + family
@@ -129,14 +132,40 @@ func (a *app) eventsCommand() *cobra.Command {
 			columns, format = "*", "JSONEachRow"
 		}
 		sql := "SELECT " + columns + " FROM " + table + " WHERE " + strings.Join(conditions, " AND ") + " ORDER BY time DESC LIMIT {limit:UInt32}"
+		var rows bytes.Buffer
+		out := counted{w: cmd.OutOrStdout()}
 		if asOCSF {
-			var rows bytes.Buffer
-			if err := a.query(cmd.Context(), sql, format, params, &rows); err != nil {
-				return err
-			}
-			return writeOCSF(cmd.OutOrStdout(), &rows)
+			out.w = &rows
 		}
-		return a.query(cmd.Context(), sql, format, params, cmd.OutOrStdout())
+		if err := a.query(cmd.Context(), sql, format, params, &out); err != nil {
+			return err
+		}
+		switch {
+		case out.n > 0 && asOCSF:
+			return writeOCSF(cmd.OutOrStdout(), &rows)
+		case out.n > 0:
+			return nil
+		case uid != "":
+			return fmt.Errorf("events: none with the uid %s is stored", uid)
+		case source != "":
+			if err := a.unknownSource(cmd.Context(), source); err != nil {
+				return fmt.Errorf("events: %w", err)
+			}
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "no stored event fits that was received in the last %s (--since looks further back)\n", ago{&since})
+		return nil
 	}
 	return c
+}
+
+// counted counts what is written.
+type counted struct {
+	w io.Writer
+	n int
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += n
+	return n, err
 }

@@ -41,11 +41,20 @@ func (a *app) tailCommand() *cobra.Command {
 		if !ok {
 			return fmt.Errorf("tail: %q is none of events, alerts, runs, raw, signals, dead", what)
 		}
+		if source != "" && !slices.Contains([]string{"events", "raw", "dead"}, what) {
+			return fmt.Errorf("tail: --source chooses among events, raw and dead; %s have none", what)
+		}
 		b, err := a.bus(cmd.Context())
 		if err != nil {
 			return err
 		}
 		defer b.Close()
+		if source != "" {
+			// What is sent as a source that nothing is known of can be followed, too.
+			if err := a.unknownSource(cmd.Context(), source); err != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "tail: %v\n", err)
+			}
+		}
 		first := uint64(1)
 		if !all {
 			states, err := b.Streams(cmd.Context())
