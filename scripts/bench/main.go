@@ -69,7 +69,6 @@ func bench(ctx context.Context) error {
 		}
 		results = append(results, got...)
 	}
-	results = append(results, growth(results)...)
 	if want("e2e") {
 		fmt.Fprintln(os.Stderr, "measuring end to end")
 		got, err := endToEnd(ctx, *bin, *events, *runs, *profile)

@@ -24,7 +24,7 @@ var micros = []micro{
 	{"ingest", "./services/ingest/...", ".", "1s", "50ms", nil},
 	{"map", "./services/normalize/internal/mapping", "Map/(nginx.access|kubernetes.audit|litellm.proxy|microsoft.sysmon|opentelemetry.genai)", "1s", "50ms", nil},
 	{"block", "./services/internal/block", "Build|Decode", "1s", "50ms", nil},
-	{"match", "./services/detect/internal/match", "Match", "1s", "50ms", nil},
+	{"match", "./services/detect/internal/match", "Match|Growth", "1s", "50ms", nil},
 	{"correlate", "./services/detect", "^BenchmarkCorrelate$", "3x", "1x", nil},
 	{"store", "./services/store", ".", "400000x", "70000x", nil},
 	{"backtest", "./services/detect/internal/history", "Backtest", "5x", "1x", []string{"-backtest.events", "200000"}},
