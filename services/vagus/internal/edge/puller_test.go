@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -53,20 +53,10 @@ func (x *side) stop() {
 	}
 }
 
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // pair is a hub and an edge that are connected.
 func pair(t testing.TB) (hub, far *side) {
 	t.Helper()
-	addr := freeAddr(t)
+	addr := testkit.FreeAddr(t)
 	hub = &side{t: t, opts: bus.ServerOptions{StoreDir: t.TempDir(), MaxStore: 4 << 30, NoSync: true, Leaf: &bus.LeafListen{
 		Addr: addr, Edges: []bus.Edge{{Name: "north", SHA256: hash("secret")}, {Name: "south", SHA256: hash("other")}},
 	}}}
@@ -142,11 +132,7 @@ func (x *side) last() uint64 {
 
 func (x *side) await(n int) {
 	x.t.Helper()
-	for end := time.Now().Add(30 * time.Second); x.last() < uint64(n); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			x.t.Fatalf("%d of %d messages after 30 s", x.last(), n)
-		}
-	}
+	testkit.Eventually(x.t, fmt.Sprintf("%d messages", n), func() bool { return x.last() >= uint64(n) })
 }
 
 func (x *side) exactly(n int) {
@@ -221,10 +207,11 @@ func TestResumeFindsWhatIsStored(t *testing.T) {
 			}
 		})
 	}
-	// All is acknowledged at the edge.
-	if n, _, err := Waiting(t.Context(), far.b, "north"); err != nil || n != 0 {
-		t.Errorf("%d wait at the edge, %v", n, err)
-	}
+	// The acknowledgements are on their way when a puller ends.
+	testkit.Eventually(t, "all is acknowledged at the edge", func() bool {
+		n, _, err := Waiting(t.Context(), far.b, "north")
+		return err == nil && n == 0
+	})
 }
 
 // An edge whose disk was lost begins anew, and is not taken for what it was.
