@@ -294,7 +294,7 @@ func TestMemoryIsBounded(t *testing.T) {
 
 func TestSlowSender(t *testing.T) {
 	o := options(testkit.Bus(t))
-	o.IdleTimeout = 50 * time.Millisecond
+	o.IdleTimeout = 500 * time.Millisecond
 	s := start(t, o)
 	conn, err := net.Dial("tcp", s.Addr())
 	if err != nil {

@@ -244,9 +244,9 @@ func TestLongWorkIsNotRedelivered(t *testing.T) {
 	_, b := start(t, Limits{})
 	put(t, b, "raw.a", "1", []byte("x"))
 	var calls atomic.Int64
-	consume(t, b, Consumer{Stream: "RAW", Durable: "n", Workers: 2, AckWait: 200 * time.Millisecond}, func(context.Context, *Delivery) Verdict {
+	consume(t, b, Consumer{Stream: "RAW", Durable: "n", Workers: 2, AckWait: 2 * time.Second}, func(context.Context, *Delivery) Verdict {
 		calls.Add(1)
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second)
 		return Done()
 	})
 	drained(t, b, "n")

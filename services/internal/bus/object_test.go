@@ -47,7 +47,7 @@ func TestClaimOfAStateWithoutChunks(t *testing.T) {
 		t.Fatal(err)
 	}
 	purgeChunks(t, b)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	second, err := b.ClaimCheckpoint(ctx, "SIGNALS", "part-0")
 	if !errors.Is(err, ErrRefused) || second == nil || second.Seq != 1 {

@@ -60,7 +60,7 @@ func TestReadFromOfAStreamThatIsPurged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	n := 0
 	for r, err := range b.ReadFrom(ctx, "EVENTS", nil, 1, 0) {
