@@ -78,7 +78,7 @@ func TestABusyPartitionSavesAsOften(t *testing.T) {
 	}
 	defer svc.forget(p)
 	p.position = 1
-	const busy = 300 * time.Millisecond
+	const busy = time.Second
 	p.mu.Lock()
 	time.AfterFunc(busy, p.mu.Unlock)
 	pause, err := p.save(t.Context())
