@@ -108,6 +108,9 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	if s.maxStore = opts.MaxStore; s.maxStore <= 0 {
 		s.maxStore = max(space/4*3, 64<<20)
 	}
+	if err := mendChecksums(opts.StoreDir, s.log); err != nil {
+		return nil, fmt.Errorf("start bus: %w", err)
+	}
 	no, err := s.natsOptions()
 	if err != nil {
 		return nil, fmt.Errorf("start bus: %w", err)
@@ -278,6 +281,9 @@ func (s *Server) admitReserved() error {
 // restart shuts JetStream down and recovers its streams.
 func (s *Server) restart() error {
 	s.ns.ShutdownJetStream()
+	if err := mendChecksums(s.opts.StoreDir, s.log); err != nil {
+		return err
+	}
 	return s.ns.EnableJetStream(&server.JetStreamConfig{
 		StoreDir: s.opts.StoreDir, MaxStore: s.maxStore + s.reserved, MaxMemory: 64 << 20,
 		SyncAlways: !s.opts.NoSync, SyncInterval: 2 * time.Minute,
