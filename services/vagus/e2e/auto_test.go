@@ -11,6 +11,10 @@ import (
 	"testing"
 )
 
+// keepLong keeps events whose time is that of the recording, in years to come,
+// too.
+const keepLong = "store: {events_days: 3650}\n"
+
 // TestAuto sends the samples of many products without saying whose they are:
 // each record becomes events of its own source. Beside it a table that ingest
 // cuts into records of a header and many lines, under its name.
@@ -31,7 +35,7 @@ func TestAuto(t *testing.T) {
 		"vllm.server":        "",
 		"wazuh.alerts":       "",
 	}
-	h := start(t)
+	h := start(t, withConfig(keepLong))
 	sent := 0
 	for source, name := range samples {
 		if name == "" {

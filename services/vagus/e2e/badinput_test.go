@@ -68,7 +68,7 @@ func (h *hub) neighbour(prefix string) *neighbour {
 		defer close(n.done)
 		for i := 0; ctx.Err() == nil; i++ {
 			key := fmt.Sprintf("%s-%d", prefix, i)
-			limit, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			limit, cancel := context.WithTimeout(context.Background(), patience)
 			_, err := h.deliver(limit, "nginx.access", key, nginxRecords(key, 20))
 			cancel()
 			if err != nil {
@@ -106,7 +106,7 @@ func (n *neighbour) settle() int {
 func (h *hub) stored(prefix string, want int) {
 	h.t.Helper()
 	last := 0
-	eventually(h.t, time.Minute, fmt.Sprintf("%d events %s… are stored", want, prefix), func() bool {
+	eventually(h.t, patience, fmt.Sprintf("%d events %s… are stored", want, prefix), func() bool {
 		last = h.number("SELECT count() FROM events WHERE startsWith(metadata_correlation_uid, '" + prefix + "-')")
 		return last >= want
 	})
@@ -292,7 +292,7 @@ func TestBadInput(t *testing.T) {
 			where := fmt.Sprintf("FROM dead_letters WHERE source = '%s'", b.source)
 			if b.dead > 0 {
 				reasons[b.reason] += b.dead
-				eventually(t, 30*time.Second, "the dead letter is stored", func() bool {
+				eventually(t, patience, "the dead letter is stored", func() bool {
 					return h.number("SELECT count() FROM dead_letters") >= seen+b.dead
 				})
 				rows := h.query("SELECT reason, error, length(raw) AS size " + where + " ORDER BY seq DESC LIMIT " + strconv.Itoa(b.dead))
@@ -304,7 +304,7 @@ func TestBadInput(t *testing.T) {
 			}
 			seen += b.dead
 			if b.events > 0 {
-				eventually(t, 30*time.Second, "the good records of the bad request are stored", func() bool {
+				eventually(t, patience, "the good records of the bad request are stored", func() bool {
 					return h.number("SELECT count() FROM events WHERE source = 'kubernetes.audit'") >= events+b.events
 				})
 			}
@@ -373,7 +373,7 @@ func TestSlowSenders(t *testing.T) {
 		if _, err := io.WriteString(c, text); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		return c
@@ -420,11 +420,11 @@ func TestEngineKilled(t *testing.T) {
 		if err := syscall.Kill(before[0], syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, time.Minute, "another engine runs", func() bool {
+		eventually(t, patience, "another engine runs", func() bool {
 			now := h.children()
 			return len(now) == 1 && now[0] != before[0]
 		})
-		eventually(t, time.Minute, "events are stored again", func() bool { return h.number("SELECT count() FROM events") > stored })
+		eventually(t, patience, "events are stored again", func() bool { return h.number("SELECT count() FROM events") > stored })
 	}
 	t.Logf("%d events", good.settle())
 	h.ledger()
@@ -494,7 +494,7 @@ func TestFullDisk(t *testing.T) {
 		return
 	}
 	t.Cleanup(func() {
-		eventually(t, 10*time.Second, "the file system can be unmounted", func() bool { return unmount(dir) == nil })
+		eventually(t, patience, "the file system can be unmounted", func() bool { return unmount(dir) == nil })
 	})
 	h := start(t, withData(filepath.Join(dir, "data")))
 	h.send("nginx.access", "before-0", nginxRecords("before-0", 1000))
@@ -560,7 +560,7 @@ func TestDeadReplay(t *testing.T) {
 	}
 	h.send("nginx.access", "replay", body.Bytes())
 	h.send("kubernetes.audit", "beside", []byte(audit("beside")))
-	eventually(t, 30*time.Second, "dead letters", func() bool { return h.number("SELECT count() FROM dead_letters") == 50 })
+	eventually(t, patience, "dead letters", func() bool { return h.number("SELECT count() FROM dead_letters") == 50 })
 	if d := h.dead(); len(d) != 1 || d[0].Reason != "line" || d[0].Source != "nginx.access" || d[0].Stage != "normalize" || d[0].Records != 50 ||
 		d[0].Error != "parse record: the line fits none of the mapping's patterns" {
 		t.Errorf("dead letters %+v", d)
@@ -587,7 +587,7 @@ func TestDeadReplay(t *testing.T) {
 			t.Errorf("replay %v: %s, want %s", args, out, want)
 		}
 	}
-	eventually(t, 30*time.Second, "the replayed records are events", func() bool { return h.number("SELECT count() FROM events WHERE source = 'nginx.access'") >= 50 })
+	eventually(t, patience, "the replayed records are events", func() bool { return h.number("SELECT count() FROM events WHERE source = 'nginx.access'") >= 50 })
 	if got := uids("events"); !slices.Equal(got, want) {
 		t.Errorf("%d events with other uids than the %d dead letters", len(got), len(want))
 	}

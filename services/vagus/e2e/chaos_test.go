@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/vagus-hub/vagus/services/ingest"
+	"github.com/vagus-hub/vagus/services/internal/testkit"
 	"github.com/vagus-hub/vagus/services/vagus/internal/instance"
 )
 
@@ -76,7 +77,7 @@ func newChaos(t *testing.T) *chaos {
 	} else {
 		at := c.disk
 		t.Cleanup(func() {
-			eventually(t, 30*time.Second, "the file system can be unmounted", func() bool { return unmount(at) == nil })
+			eventually(t, patience, "the file system can be unmounted", func() bool { return unmount(at) == nil })
 		})
 		data = filepath.Join(c.disk, "hub")
 	}
@@ -86,7 +87,7 @@ func newChaos(t *testing.T) *chaos {
 	if err != nil {
 		t.Fatal(err)
 	}
-	busAddr, leafAddr, chAddr, inAddr, edgeAddr := fixedAddr(t), fixedAddr(t), fixedAddr(t), fixedAddr(t), fixedAddr(t)
+	busAddr, leafAddr, chAddr, inAddr, edgeAddr := testkit.FreeAddr(t), testkit.FreeAddr(t), testkit.FreeAddr(t), testkit.FreeAddr(t), testkit.FreeAddr(t)
 	dsn := func(user, password string) string {
 		return (&url.URL{Scheme: "http", User: url.UserPassword(user, password), Host: chAddr, Path: "/default"}).String()
 	}
@@ -122,7 +123,7 @@ func newChaos(t *testing.T) *chaos {
 		c.proc[p[0]] = supervise(t, p[0], env, p[1:]...)
 	}
 	for _, h := range []*hub{c.hub, c.edge} {
-		eventually(t, time.Minute, "records are taken", func() bool {
+		eventually(t, patience, "records are taken", func() bool {
 			if h == c.edge {
 				state, err := instance.Load(edgeData)
 				if err != nil {
@@ -134,7 +135,7 @@ func newChaos(t *testing.T) *chaos {
 			return err == nil && r.Status == 200
 		})
 	}
-	eventually(t, time.Minute, "ClickHouse answers", func() bool { return c.hub.number("SELECT count() FROM events") == 0 })
+	eventually(t, patience, "ClickHouse answers", func() bool { return c.hub.number("SELECT count() FROM events") == 0 })
 	c.begin = time.Now()
 	return c
 }
@@ -259,9 +260,9 @@ func TestChaos(t *testing.T) {
 	senders.Wait()
 	sent, edgeSent := c.sent.Load(), c.edgeSent.Load()
 	c.say("sent %d events to the hub and %d to the edge; %d requests were refused or cut off and repeated", sent, edgeSent, c.refused.Load())
-	eventually(t, 2*time.Minute, "the hub has all that the edge had", func() bool { return c.waiting() == 0 })
+	eventually(t, patience, "the hub has all that the edge had", func() bool { return c.waiting() == 0 })
 	total := int(sent + edgeSent)
-	eventually(t, 5*time.Minute, "all is stored", func() bool { return c.hub.number("SELECT count() FROM events") >= total })
+	eventually(t, patience, "all is stored", func() bool { return c.hub.number("SELECT count() FROM events") >= total })
 	c.say("all is stored, %s after the last outage", time.Since(mended).Round(time.Second))
 	out, problem, err := c.hub.run("ledger", "--wait", "120s", "--count", "--json")
 	if err != nil {

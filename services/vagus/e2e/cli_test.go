@@ -86,7 +86,7 @@ func TestUpDemoAgain(t *testing.T) {
 	h.conf.args = []string{"--demo"}
 	for session := 1; session <= 2; session++ {
 		h.start()
-		eventually(t, 90*time.Second, "everything has happened", func() bool {
+		eventually(t, patience, "everything has happened", func() bool {
 			return strings.Count(h.tail(1000), "the hub stays up") == session
 		})
 		h.stop()
@@ -111,7 +111,7 @@ func TestListings(t *testing.T) {
 	h.cli("decisions", "add", "block", "ip", "203.0.113.7", "--reason", "test", "--by", "test")
 	al := h.alert("kubernetes.exec-into-ai-workload", "training/llm-train-0")
 	var r run.Run
-	eventually(t, 20*time.Second, "a run", func() bool {
+	eventually(t, patience, "a run", func() bool {
 		for _, one := range decode[[]run.Run](t, h.cli("runs", "--json")) {
 			if one.Playbook == "isolate-pod" {
 				r = one
@@ -121,11 +121,11 @@ func TestListings(t *testing.T) {
 		return false
 	})
 	h.stored("list", 20)
-	eventually(t, 20*time.Second, "a dead letter", func() bool { return h.number("SELECT count() FROM dead_letters") == 1 })
+	eventually(t, patience, "a dead letter", func() bool { return h.number("SELECT count() FROM dead_letters") == 1 })
 
 	// Tuning learns from what analysts said of stored alerts.
 	h.cli("alerts", "disposition", al.UID, "benign", "--by", "test")
-	eventually(t, 20*time.Second, "the verdict", func() bool {
+	eventually(t, patience, "the verdict", func() bool {
 		return h.number("SELECT count() FROM alert_dispositions WHERE alert IN (SELECT uid FROM alerts)") == 1
 	})
 
@@ -245,7 +245,7 @@ func TestTail(t *testing.T) {
 			}
 			// What came before is shown with --all, what comes later in any case.
 			h.send("kubernetes.audit", "tail-"+what, []byte(execRecord("training", "llm-"+what)+"broken\n"))
-			late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+			late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 			defer late.Stop()
 			var line map[string]any
 			if err := json.NewDecoder(out).Decode(&line); err != nil || line[field] == nil {
@@ -426,7 +426,7 @@ func TestApproveIsolatesAPodOnce(t *testing.T) {
 		return out
 	}
 	var asked map[string]run.Approval
-	eventually(t, 20*time.Second, "two questions", func() bool { asked = waiting(); return len(asked) == 2 })
+	eventually(t, patience, "two questions", func() bool { asked = waiting(); return len(asked) == 2 })
 	yes, no := asked["pod:training/llm-train-0"], asked["pod:training/llm-train-1"]
 	if yes.Run == "" || yes.Alert != al.UID || yes.Playbook != "isolate-pod" || !strings.Contains(yes.Question, "Isolate pod training/llm-train-0?") {
 		t.Fatalf("the question is %+v", asked)
@@ -438,9 +438,9 @@ func TestApproveIsolatesAPodOnce(t *testing.T) {
 	h.start()
 	h.cli("approve", no.Run[:12], no.Step, "--deny", "--by", "bob", "--reason", "a drill")
 	h.cli("approve", yes.Run, yes.Step, "--by", "alice", "--reason", "checked with the owner")
-	eventually(t, 20*time.Second, "the pod is isolated", func() bool { return len(k.seen()) >= 2 })
+	eventually(t, patience, "the pod is isolated", func() bool { return len(k.seen()) >= 2 })
 	one := decode[run.Run](t, h.cli("runs", yes.Run, "--json"))
-	eventually(t, 30*time.Second, "the pod is released", func() bool {
+	eventually(t, patience, "the pod is released", func() bool {
 		one = decode[run.Run](t, h.cli("runs", yes.Run, "--json"))
 		return one.State.Finished()
 	})
@@ -498,13 +498,13 @@ func TestCtrlCStopsCleanly(t *testing.T) {
 	t.Run("while it starts", func(t *testing.T) {
 		h := newHub(t)
 		h.launch()
-		eventually(t, 30*time.Second, "the engine starts", func() bool { return len(h.children()) > 0 })
+		eventually(t, patience, "the engine starts", func() bool { return len(h.children()) > 0 })
 		begin := time.Now()
 		_ = h.cmd.Process.Signal(os.Interrupt) // ended: seen below
 		select {
 		case <-h.ended:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("still there after 20 s\n%s", h.tail(20))
+		case <-time.After(patience):
+			t.Fatalf("still there after %s\n%s", patience, h.tail(20))
 		}
 		h.childless(nil)
 		t.Logf("ended in %s", time.Since(begin).Round(time.Millisecond))
@@ -515,7 +515,7 @@ func TestCtrlCStopsCleanly(t *testing.T) {
 	t.Run("under load", func(t *testing.T) {
 		h := start(t)
 		good := h.neighbour("over-stop")
-		eventually(t, 20*time.Second, "events", func() bool { return h.number("SELECT count() FROM events") > 1000 })
+		eventually(t, patience, "events", func() bool { return h.number("SELECT count() FROM events") > 1000 })
 		t.Logf("stopped in %s", h.stop().Round(time.Millisecond))
 		h.start()
 		good.settle()
@@ -528,8 +528,8 @@ func TestCtrlCStopsCleanly(t *testing.T) {
 		}
 		select {
 		case <-h.ended:
-		case <-time.After(20 * time.Second):
-			t.Fatal("still there after 20 s")
+		case <-time.After(patience):
+			t.Fatalf("still there after %s", patience)
 		}
 		if h.exit != nil {
 			t.Errorf("ended with %v", h.exit)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/vagus-hub/vagus/services/ingest"
+	"github.com/vagus-hub/vagus/services/internal/testkit"
 	"github.com/vagus-hub/vagus/services/vagus/internal/instance"
 )
 
@@ -53,8 +54,8 @@ func startEdge(t *testing.T, name string, args ...string) (*hub, *process) {
 	t.Helper()
 	e := &hub{t: t, data: filepath.Join(t.TempDir(), name)}
 	p := supervise(t, name, []string{"VAGUS_EDGE_TOKEN=token-of-" + name},
-		append([]string{binary, "edge", "--data", e.data, "--name", name, "--token", "env:VAGUS_EDGE_TOKEN", "--ingest-addr", fixedAddr(t)}, args...)...)
-	eventually(t, 30*time.Second, "the edge takes records", func() bool {
+		append([]string{binary, "edge", "--data", e.data, "--name", name, "--token", "env:VAGUS_EDGE_TOKEN", "--ingest-addr", testkit.FreeAddr(t)}, args...)...)
+	eventually(t, patience, "the edge takes records", func() bool {
 		state, err := instance.Load(e.data)
 		if err != nil {
 			return false
@@ -77,7 +78,7 @@ func startEdge(t *testing.T, name string, args ...string) (*hub, *process) {
 func TestEdge(t *testing.T) {
 	need(t)
 	cert, key := selfSigned(t)
-	leaf := fixedAddr(t)
+	leaf := testkit.FreeAddr(t)
 	small := filepath.Join(t.TempDir(), "small.yml")
 	write(t, small, "edge: {max_bytes: 10000000}\n")
 	north, northProc := startEdge(t, "north", "--hub", "tls://"+leaf, "--hub-ca", cert)
@@ -124,7 +125,7 @@ func TestEdge(t *testing.T) {
 	south.send("nginx.access", key2, nginxRecords("later", 1000))
 	h.stored("north", 10_500)
 	h.stored("later", 1000)
-	eventually(t, 20*time.Second, "the edge knows that all was taken", func() bool {
+	eventually(t, patience, "the edge knows that all was taken", func() bool {
 		return strings.Contains(north.cli("status"), "(reading)\nwaiting      0 messages\n")
 	})
 	if _, says, err := vagus(t, "", "edge", "--data", small+".data", "--hub", "nats-leaf://192.0.2.1:7422", "--name", "x", "--token", "y"); err == nil || !strings.Contains(says, "in the clear") {
@@ -181,7 +182,7 @@ func rssOf(t *testing.T, pid int) int64 {
 // Kill -9 of either side, again and again while the edge hands on what it kept.
 func TestEdgeKilledCatchingUp(t *testing.T) {
 	need(t)
-	leaf := fixedAddr(t)
+	leaf := testkit.FreeAddr(t)
 	north, proc := startEdge(t, "north", "--hub", "nats-leaf://"+leaf)
 	const batches, size = 600, 100
 	for i := range batches {
@@ -199,7 +200,7 @@ func TestEdgeKilledCatchingUp(t *testing.T) {
 	for n := range 4 {
 		h.launch()
 		before := pull()
-		eventually(t, 30*time.Second, "the hub takes some", func() bool { now := pull(); return now < before-20*n || now == 0 })
+		eventually(t, patience, "the hub takes some", func() bool { now := pull(); return now < before-20*n || now == 0 })
 		if n%2 == 1 && proc.kill(false) {
 			edgeKills++
 		}
@@ -209,7 +210,7 @@ func TestEdgeKilledCatchingUp(t *testing.T) {
 	}
 	h.start()
 	h.stored("kept", batches*size)
-	eventually(t, 20*time.Second, "nothing waits", func() bool { return pull() == 0 })
+	eventually(t, patience, "nothing waits", func() bool { return pull() == 0 })
 	if n := h.number("SELECT count() FROM raw"); n != batches*size {
 		t.Errorf("%d raw records, want %d", n, batches*size)
 	}

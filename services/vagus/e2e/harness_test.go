@@ -30,6 +30,10 @@ import (
 // binary is the program under test, set by TestMain.
 var binary string
 
+// patience is how long anything may take before it hangs. What is expected
+// comes much sooner; a machine that is busy with something else is no failure.
+const patience = 3 * time.Minute
+
 // TestMain builds the binary the way it is shipped, unless VAGUS_E2E_BINARY
 // names one.
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -188,7 +192,7 @@ func (h *hub) launch() {
 func (h *hub) ready() {
 	h.t.Helper()
 	pid := h.pid()
-	eventually(h.t, 2*time.Minute, "the hub is ready", func() bool {
+	eventually(h.t, patience, "the hub is ready", func() bool {
 		select {
 		case <-h.ended:
 			h.t.Fatalf("the hub ended while it started: %v\n%s", h.exit, h.tail(30))
@@ -226,8 +230,9 @@ func (h *hub) pid() int {
 	return h.cmd.Process.Pid
 }
 
-// stop ends the hub as Ctrl-C does, which must succeed within 20 seconds, and
-// returns how long it took.
+// stop ends the hub as Ctrl-C does, which must succeed (the hub has limits of
+// its own for that and says which part exceeded them), and returns how long it
+// took.
 func (h *hub) stop() time.Duration {
 	h.t.Helper()
 	begin, children := time.Now(), h.children()
@@ -236,8 +241,8 @@ func (h *hub) stop() time.Duration {
 	}
 	select {
 	case <-h.ended:
-	case <-time.After(20 * time.Second):
-		h.t.Fatalf("the hub did not stop within 20 s\n%s", h.tail(30))
+	case <-time.After(patience):
+		h.t.Fatalf("the hub did not stop within %s\n%s", patience, h.tail(30))
 	}
 	took := time.Since(begin)
 	if h.exit != nil {
@@ -260,16 +265,16 @@ func (h *hub) kill() {
 }
 
 // childless waits until the children are gone and no process works with the
-// hub's data folder any more; what is left after 15 seconds is killed by its id.
+// hub's data folder any more; what is left after a minute is killed by its id.
 func (h *hub) childless(children []int) {
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		left := slices.DeleteFunc(append(h.orphans(), children...), func(pid int) bool { return !alive(pid) })
 		if len(left) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			h.t.Errorf("processes %v outlived the hub by 15 s", left)
+			h.t.Errorf("processes %v outlived the hub by a minute", left)
 			for _, pid := range left {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
@@ -298,7 +303,7 @@ func pause(t testing.TB, pid int) (goOn func()) {
 		}
 	}
 	signal(syscall.SIGSTOP)
-	eventually(t, 10*time.Second, "every thread stands", func() bool {
+	eventually(t, patience, "every thread stands", func() bool {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 		for _, dir := range threads { // none without a /proc: not Linux
 			if fields := statOf(dir); len(fields) > 0 && fields[0] != "T" {
@@ -407,7 +412,7 @@ type receipt struct {
 // post sends a body to ingest once. The headers may replace the token.
 func (h *hub) post(source string, body io.Reader, header ...string) (receipt, error) {
 	state := h.at()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, state.IngestURL+"/v1/ingest/"+source, body)
 	if err != nil {
@@ -453,10 +458,10 @@ func (h *hub) deliver(ctx context.Context, source, key string, body []byte) (rec
 	}
 }
 
-// send is deliver for a test's own goroutine; it must succeed in a minute.
+// send is deliver for a test's own goroutine; it must succeed.
 func (h *hub) send(source, key string, body []byte) receipt {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	r, err := h.deliver(ctx, source, key, body)
 	if err != nil {
@@ -480,11 +485,11 @@ func (h *hub) cli(args ...string) string {
 	return out
 }
 
-// vagus runs the binary with a time limit of two minutes.
+// vagus runs the binary until it ends by itself.
 func vagus(t testing.TB, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	need(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	var out, problem bytes.Buffer

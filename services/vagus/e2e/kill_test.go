@@ -20,6 +20,7 @@ import (
 	"github.com/vagus-hub/vagus/schemas/run"
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/bus"
+	"github.com/vagus-hub/vagus/services/internal/testkit"
 	"github.com/vagus-hub/vagus/services/vagus/internal/instance"
 )
 
@@ -87,7 +88,7 @@ func TestKillWhole(t *testing.T) {
 	file := logDir(t) + "/vagus.yml"
 	write(t, file, config)
 	p := supervise(t, "hub", []string{hookSecret}, binary, "up", "--data", k.h.data, "--config", file,
-		"--ingest-addr", fixedAddr(t), "--api-addr", fixedAddr(t), "--clickhouse-addr", fixedAddr(t))
+		"--ingest-addr", testkit.FreeAddr(t), "--api-addr", testkit.FreeAddr(t), "--clickhouse-addr", testkit.FreeAddr(t))
 	k.procs = append(k.procs, p)
 	k.await()
 	var plan []victim
@@ -112,7 +113,7 @@ func (p *process) pid() int {
 // await waits until the hub has published where it listens, and takes events.
 func (k *killing) await() {
 	k.t.Helper()
-	eventually(k.t, 2*time.Minute, "events are taken", func() bool {
+	eventually(k.t, patience, "events are taken", func() bool {
 		state, err := instance.Load(k.h.data)
 		if err != nil {
 			return false
@@ -197,7 +198,7 @@ func (k *killing) drain() {
 		if now := fmt.Sprintf("%d raw records and %d events", raw, events); now != last {
 			last, moved = now, time.Now()
 		}
-		if time.Since(moved) > 45*time.Second {
+		if time.Since(moved) > patience {
 			out, problem, err := k.h.run("ledger")
 			k.t.Fatalf("%s\nonly %s of %d are stored\n%s%s%v", strings.Join(k.kills, "\n"), last, k.traffic.events, out, problem, err)
 		}
@@ -208,9 +209,9 @@ func (k *killing) drain() {
 func (k *killing) kill(v victim, begin time.Time, sent *sending) {
 	if v.child {
 		// At the first start the child's end is its parent's.
-		eventually(k.t, time.Minute, "ClickHouse answers", func() bool { return k.h.number("SELECT 1") == 1 })
+		eventually(k.t, patience, "ClickHouse answers", func() bool { return k.h.number("SELECT 1") == 1 })
 	}
-	for end := time.Now().Add(time.Minute); !v.kill(v.child); {
+	for end := time.Now().Add(patience); !v.kill(v.child); {
 		if time.Now().After(end) {
 			k.t.Fatalf("there is no %s to kill", v)
 		}
@@ -234,7 +235,7 @@ func (k *killing) check() (c counts) {
 	t, h, total := k.t, k.h, k.traffic.events
 	t.Helper()
 	raise := func() int { return h.number("SELECT toInt64(uniqExact(uid)) FROM alerts_log") }
-	eventually(t, 2*time.Minute, fmt.Sprintf("%d alerts are stored", len(k.traffic.expected)), func() bool {
+	eventually(t, patience, fmt.Sprintf("%d alerts are stored", len(k.traffic.expected)), func() bool {
 		time.Sleep(200 * time.Millisecond)
 		return raise() >= len(k.traffic.expected)
 	})
@@ -245,10 +246,10 @@ func (k *killing) check() (c counts) {
 			deliveries++ // contain
 		}
 	}
-	eventually(t, 2*time.Minute, fmt.Sprintf("%d messages reach the webhook", deliveries), func() bool { return k.hook.distinct() >= deliveries })
+	eventually(t, patience, fmt.Sprintf("%d messages reach the webhook", deliveries), func() bool { return k.hook.distinct() >= deliveries })
 	rep := h.ledger()
 	c.ledger = "closed"
-	time.Sleep(2 * time.Second) // for what must not come
+	k.settled()
 	for _, s := range rep.Sources {
 		if s.Dead != 0 {
 			t.Errorf("%d dead letters of %s", s.Dead, s.Source)
@@ -275,6 +276,46 @@ func (k *killing) check() (c counts) {
 	uids := k.checkAlerts(&c)
 	k.checkRuns(&c, uids)
 	return c
+}
+
+// settled waits until alerts and runs, what is too many of them included, are
+// where they go: for two seconds there are no new ones, and all are read.
+func (k *killing) settled() {
+	k.t.Helper()
+	s := k.h.at()
+	b, err := bus.Connect(k.t.Context(), bus.Options{URL: s.NATSURL, Token: s.NATSToken, Name: "test"})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer b.Close()
+	streams := []string{subjects.StreamAlerts, subjects.StreamRuns}
+	count := func() (n uint64, err error) {
+		lags, err := b.Lag(k.t.Context())
+		if err != nil {
+			return 0, err
+		}
+		for _, g := range lags {
+			if slices.Contains(streams, g.Stream) && !g.Floor && g.Pending+uint64(g.AckPending) > 0 {
+				return 0, fmt.Errorf("%s has not read %s", g.Durable, g.Stream)
+			}
+		}
+		for _, name := range streams {
+			_, last, err := b.Bounds(k.t.Context(), name)
+			if err != nil {
+				return 0, err
+			}
+			n += last
+		}
+		return n, nil
+	}
+	calm, before := time.Now(), uint64(0)
+	eventually(k.t, patience, "nothing is on its way", func() bool {
+		n, err := count()
+		if err != nil || n != before {
+			calm, before = time.Now(), n
+		}
+		return time.Since(calm) > 2*time.Second
+	})
 }
 
 // read gives all of a stream.
@@ -463,8 +504,8 @@ func (k *killing) checkRuns(c *counts, alerts map[string]finding.Alert) {
 		}
 		return values
 	}
-	// What gateways are told follows what was decided within seconds.
-	for end := time.Now().Add(5 * time.Second); len(open()) > 0 && time.Now().Before(end); {
+	// What gateways are told follows what was decided.
+	for end := time.Now().Add(patience); len(open()) > 0 && time.Now().Before(end); {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if values := open(); len(values) > 0 {

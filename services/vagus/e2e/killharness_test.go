@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -522,7 +521,7 @@ func (p *process) stop() {
 	p.mu.Unlock()
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		p.t.Errorf("%s does not stop", p.name)
 		p.mu.Lock()
 		if p.running != nil {
@@ -543,21 +542,6 @@ func childrenOf(parent int) []int {
 		}
 	}
 	return out
-}
-
-// fixedAddr is a free address outside of the range that the system gives to
-// outgoing connections, so that it stays free while its owner restarts.
-func fixedAddr(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 // sending is a run of the senders.

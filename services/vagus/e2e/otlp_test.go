@@ -25,7 +25,7 @@ func TestOTLP(t *testing.T) {
 	}
 	headers := map[string]string{"authorization": "Bearer " + state.IngestToken}
 	app := resource.NewSchemaless(attribute.String("service.name", "shop"), attribute.String("host.name", "app-1"))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
 	spans, err := otlptracegrpc.New(ctx, otlptracegrpc.WithInsecure(), otlptracegrpc.WithEndpoint(state.OTLPAddr), otlptracegrpc.WithHeaders(headers))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/vagus-hub/vagus/services/ingest"
+	"github.com/vagus-hub/vagus/services/internal/testkit"
 	"github.com/vagus-hub/vagus/services/vagus/internal/instance"
 )
 
@@ -37,7 +38,7 @@ func TestKillSeparate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	busAddr, chAddr, inAddr, apiAddr := fixedAddr(t), fixedAddr(t), fixedAddr(t), fixedAddr(t)
+	busAddr, chAddr, inAddr, apiAddr := testkit.FreeAddr(t), testkit.FreeAddr(t), testkit.FreeAddr(t), testkit.FreeAddr(t)
 	dsn := func(user, password string) string {
 		return (&url.URL{Scheme: "http", User: url.UserPassword(user, password), Host: chAddr, Path: "/default"}).String()
 	}

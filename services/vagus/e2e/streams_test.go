@@ -68,7 +68,7 @@ ingest:
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 30*time.Second, "the syslog messages are received", func() bool {
+	eventually(t, patience, "the syslog messages are received", func() bool {
 		for _, s := range h.ledger().Sources {
 			if s.Source == "nginx.access" && int(s.Received) == n+messages {
 				return true
