@@ -110,8 +110,7 @@ func (p *Puller) session(ctx context.Context) error {
 	if err := p.resume(ctx, info); err != nil {
 		return err
 	}
-	base := cons.CachedInfo().Delivered.Consumer
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(512, 16<<20), jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(2*time.Second))
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(512, 16<<20), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(2*time.Second))
 	if err != nil {
 		return fmt.Errorf("pull from edge: %w", err)
 	}
@@ -126,7 +125,7 @@ func (p *Puller) session(ctx context.Context) error {
 			it.Stop()
 		}
 	})
-	err = p.move(ctx, it, base)
+	err = p.move(ctx, it)
 	it.Stop()
 	stop()
 	p.settle()
@@ -141,26 +140,47 @@ func (p *Puller) session(ctx context.Context) error {
 // reach makes sure that the edge answers and that its durable begins with what
 // the hub has not acknowledged.
 func (p *Puller) reach(ctx context.Context) (jetstream.Consumer, *jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*pullExpiry)
 	defer cancel()
 	js := p.Edge.JetStream()
 	st, err := js.Stream(ctx, p.Stream)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask edge for %s: %w", p.Stream, err)
 	}
-	if _, err := st.CreateOrUpdateConsumer(ctx, Durable(p.Name)); err != nil {
+	cons, err := st.CreateOrUpdateConsumer(ctx, Durable(p.Name))
+	if err != nil {
 		return nil, nil, fmt.Errorf("make consumer at edge: %w", err)
 	}
-	// What was delivered to a session that is gone comes again at once.
+	if err := p.alone(ctx, cons); err != nil {
+		return nil, nil, err
+	}
+	// What was delivered to a session that is gone comes again at once, and the
+	// deliveries are counted from one.
 	if _, err := js.ResetConsumer(ctx, p.Stream, bus.HubConsumer(p.Name)); err != nil {
 		return nil, nil, fmt.Errorf("reset consumer at edge: %w", err)
 	}
-	cons, err := st.Consumer(ctx, bus.HubConsumer(p.Name))
-	if err != nil {
-		return nil, nil, fmt.Errorf("ask edge for consumer: %w", err)
-	}
 	info, err := st.Info(ctx)
 	return cons, info, err
+}
+
+// alone waits until no session before has a request left at the edge: it would
+// be given messages that nobody takes. As a rule its end is known there by now;
+// a request ends by itself after pullExpiry.
+func (p *Puller) alone(ctx context.Context, cons jetstream.Consumer) error {
+	for {
+		info, err := cons.Info(ctx)
+		if err != nil {
+			return fmt.Errorf("ask edge for consumer: %w", err)
+		}
+		if info.NumWaiting == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d requests of an earlier session wait at the edge: %w", info.NumWaiting, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // Durable is the hub's place in an edge's streams. The edge makes it too, so
@@ -172,9 +192,15 @@ func Durable(edge string) jetstream.ConsumerConfig {
 	}
 }
 
+// pullExpiry is how long a request for messages may wait at the edge.
+const pullExpiry = 10 * time.Second
+
 // move publishes what comes, in order, without waiting for each.
-func (p *Puller) move(ctx context.Context, it jetstream.MessagesContext, base uint64) error {
+func (p *Puller) move(ctx context.Context, it jetstream.MessagesContext) error {
 	created := p.pos.stream()
+	// Not what the edge says now: what it delivered to somebody else since the
+	// consumer was reset is missing here.
+	base := uint64(0)
 	for {
 		m, err := it.Next()
 		if err != nil {

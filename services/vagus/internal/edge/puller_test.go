@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/vagus-hub/vagus/schemas/subjects"
@@ -260,4 +261,45 @@ func TestForeignMessages(t *testing.T) {
 	if err != nil || st.CachedInfo().State.Msgs != 3 {
 		t.Errorf("dead letters: %+v %v", st.CachedInfo().State, err)
 	}
+}
+
+// What an earlier session had asked for at the edge, and is given when the next
+// one begins, comes again to that one.
+func TestRequestsOfAnEarlierSession(t *testing.T) {
+	t.Parallel()
+	hub, far := pair(t)
+	far.put(0, 5)
+	_, stop := hub.pull("north")
+	hub.await(5)
+	stop()
+	e, err := bus.Connect(t.Context(), bus.Options{Server: hub.s, Edge: "north", Name: "earlier"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	cons, err := e.JetStream().Consumer(t.Context(), subjects.StreamRaw, bus.HubConsumer("north"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier, err := cons.Fetch(2000, jetstream.FetchMaxWait(6*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the request is at the edge", func() bool {
+		info, err := cons.Info(t.Context())
+		return err == nil && info.NumWaiting > 0
+	})
+	far.put(5, 10)
+	_, stop = hub.pull("north")
+	defer stop()
+	given := 0
+	for range earlier.Messages() { // and never acknowledged
+		given++
+	}
+	if given == 0 {
+		t.Error("the earlier request was given nothing: it shows nothing")
+	}
+	far.put(15, 5)
+	hub.await(20)
+	hub.exactly(20)
 }
