@@ -281,7 +281,7 @@ func TestChaos(t *testing.T) {
 		"SELECT count() FROM raw", "SELECT uniqExact(event_uid) FROM raw",
 		"SELECT count() FROM events", "SELECT uniqExact(event_uid) FROM events", "SELECT uniqExact(metadata_correlation_uid) FROM events",
 	} {
-		n := c.hub.number(q)
+		n := c.hub.count(q)
 		c.say("%s: %d", q, n)
 		if n != total {
 			t.Errorf("%s: %d, sent %d", q, n, total)

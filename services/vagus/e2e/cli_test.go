@@ -307,7 +307,7 @@ func TestSQLIsReadOnly(t *testing.T) {
 			t.Errorf("%s: refused without a reason: %s", statement, problem)
 		}
 	}
-	if n := h.number("SELECT count() FROM raw"); n != 1 {
+	if n := h.count("SELECT count() FROM raw"); n != 1 {
 		t.Errorf("%d rows afterwards", n)
 	}
 	for _, statement := range []string{"SELECT count() FROM events", "SHOW TABLES", "DESCRIBE TABLE events", "EXISTS TABLE raw", "EXPLAIN SELECT 1", "WITH 1 AS x SELECT x"} {

@@ -527,15 +527,34 @@ func (h *hub) query(sql string) []map[string]any {
 
 // number asks ClickHouse for one number; -1 if it cannot answer now.
 func (h *hub) number(sql string) int {
-	out, _, err := h.run("sql", "--format", "TSV", sql)
+	n, _ := h.ask(sql)
+	return n
+}
+
+// count is number until there is an answer.
+func (h *hub) count(sql string) (n int) {
+	h.t.Helper()
+	eventually(h.t, patience, "an answer to "+sql, func() (ok bool) {
+		var problem string
+		if n, problem = h.ask(sql); n < 0 {
+			h.t.Logf("%s: %s", sql, problem)
+		}
+		return n >= 0
+	})
+	return n
+}
+
+// ask is number with what the command says if it fails.
+func (h *hub) ask(sql string) (n int, problem string) {
+	h.t.Helper()
+	out, problem, err := h.run("sql", "--format", "TSV", sql)
 	if err != nil {
-		return -1
+		return -1, problem
 	}
-	n, err := strconv.Atoi(strings.TrimSpace(out))
-	if err != nil {
+	if n, err = strconv.Atoi(strings.TrimSpace(out)); err != nil {
 		h.t.Fatalf("%s gives %q, not a number", sql, out)
 	}
-	return n
+	return n, ""
 }
 
 // ledgerReport is what `vagus ledger --json` prints.

@@ -267,10 +267,10 @@ func (k *killing) check() (c counts) {
 		}
 		*out = fmt.Sprintf("%d / %d", n, d)
 	}
-	if n := h.number("SELECT toInt64(sum(count)) FROM events_per_minute"); n != total {
+	if n := h.count("SELECT toInt64(sum(count)) FROM events_per_minute"); n != total {
 		t.Errorf("the events per minute add up to %d; %d were sent", n, total)
 	}
-	if n := h.number("SELECT count() FROM raw WHERE event_uid NOT IN (SELECT event_uid FROM events)"); n != 0 {
+	if n := h.count("SELECT count() FROM raw WHERE event_uid NOT IN (SELECT event_uid FROM events)"); n != 0 {
 		t.Errorf("%d raw records have no event", n)
 	}
 	uids := k.checkAlerts(&c)
