@@ -153,7 +153,7 @@ func New(opts Options) (*Service, error) {
 	}
 	for i := range opts.Inhibit {
 		if err := opts.Inhibit[i].Check(); err != nil {
-			return nil, fmt.Errorf("detect: %w", err)
+			return nil, fmt.Errorf("detect: inhibit %d %s: %w", i, opts.Inhibit[i].Name, err)
 		}
 	}
 	s := &Service{opts: opts, log: opts.Logger, parts: map[int]*partition{}, mute: mute.New(opts.Inhibit, opts.Logger), mutesKnown: make(chan struct{}), stalled: stallTime, sample: match.NewSample(),

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
@@ -187,6 +189,20 @@ func (m *Matcher) UnmarshalText(text []byte) error {
 		return fmt.Errorf("matcher %s: write each of several as an item of its own", text)
 	}
 	*m = list[0]
+	return nil
+}
+
+// UnmarshalYAML reads a matcher of a configuration file: an error says where it
+// stands.
+func (m *Matcher) UnmarshalYAML(n ast.Node) error {
+	at := n.GetToken()
+	text, ok := n.(ast.ScalarNode)
+	if !ok {
+		return fmt.Errorf("[%d:%d] a matcher is a text such as 'rule=\"host.ransomware\"'", at.Position.Line, at.Position.Column)
+	}
+	if err := m.UnmarshalText([]byte(fmt.Sprint(text.GetValue()))); err != nil {
+		return fmt.Errorf("[%d:%d] %w", at.Position.Line, at.Position.Column, err)
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 )
 
 // maxComment bounds comments, in bytes.
@@ -91,19 +92,24 @@ type Inhibition struct {
 	Equal  []string  `yaml:"equal" json:"equal,omitempty"`
 }
 
-// Check says what is wrong with it.
+// Check says what is wrong with it, beginning with the key that it is about.
 func (i *Inhibition) Check() error {
 	switch {
 	case i.Name == "":
-		return errors.New("inhibition has no name")
-	case len(i.Source) == 0 || len(i.Target) == 0:
-		return fmt.Errorf("inhibition %s needs matchers for source and target", i.Name)
-	case len(i.Source) > maxMatchers || len(i.Target) > maxMatchers || len(i.Equal) > maxMatchers:
-		return fmt.Errorf("inhibition %s has more than %d matchers or labels", i.Name, maxMatchers)
+		return errors.New("name is missing")
+	case len(i.Source) == 0:
+		return errors.New("source is missing: the alerts that mute others, such as ['rule=\"host.ransomware\"']")
+	case len(i.Target) == 0:
+		return errors.New("target is missing: the alerts that are muted, such as ['level=~\"low|medium\"']")
 	}
-	for _, name := range i.Equal {
+	for key, n := range map[string]int{"source": len(i.Source), "target": len(i.Target), "equal": len(i.Equal)} {
+		if n > maxMatchers {
+			return fmt.Errorf("%s has %d items, at most %d are allowed", key, n, maxMatchers)
+		}
+	}
+	for j, name := range i.Equal {
 		if !known(name) {
-			return fmt.Errorf("inhibition %s: unknown label %s in equal", i.Name, name)
+			return fmt.Errorf("equal[%d]: unknown label %s%s", j, name, lang.DidYouMean(name, allNames()))
 		}
 	}
 	return nil

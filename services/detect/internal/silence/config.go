@@ -41,8 +41,11 @@ type Source struct {
 
 // Check reports values that make no sense.
 func (c *Config) Check() error {
-	if c.Learn < 0 || c.Least < 0 || c.Learn > 28*24*time.Hour || c.Least > 24*time.Hour {
-		return fmt.Errorf("learn is at most 28 days and least at most 24h")
+	if c.Learn < 0 || c.Learn > 28*24*time.Hour {
+		return fmt.Errorf("learn is %v, want at most 672h (28 days)", c.Learn)
+	}
+	if c.Least < 0 || c.Least > 24*time.Hour {
+		return fmt.Errorf("least is %v, want at most 24h", c.Least)
 	}
 	if c.Factor != 0 && !(c.Factor >= 1 && c.Factor <= 100) {
 		return fmt.Errorf("factor: %g is not between 1 and 100", c.Factor)
@@ -52,10 +55,10 @@ func (c *Config) Check() error {
 	}
 	for name, s := range c.Sources {
 		if err := subjects.Check(name); err != nil {
-			return fmt.Errorf("sources: %w", err)
+			return fmt.Errorf("sources.'%s': %w", name, err)
 		}
 		if !(s.Expect >= 0 && s.Expect < 1e9) {
-			return fmt.Errorf("sources.%s.expect: %g is no number of records a minute", name, s.Expect)
+			return fmt.Errorf("sources.'%s'.expect: %g is no number of records a minute", name, s.Expect)
 		}
 	}
 	return nil

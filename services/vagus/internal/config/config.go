@@ -221,7 +221,7 @@ func Parse(name string, data []byte, c *Config) error {
 		return nil
 	}
 	if err := yaml.UnmarshalWithOptions(data, c, yaml.Strict()); err != nil {
-		return fmt.Errorf("config %s: %w", name, err)
+		return fmt.Errorf("config %s: %w", name, placed(data, err))
 	}
 	if err := c.check(data); err != nil {
 		return fmt.Errorf("config %s: %w", name, err)
@@ -246,6 +246,16 @@ func (c *Config) check(data []byte) error {
 		}
 		return mistake(node, path+": "+format, args...)
 	}
+	// below is at with an error that may begin with the key that it is about.
+	below := func(path string, err error) error {
+		key := strings.TrimRight(strings.SplitN(err.Error(), " ", 2)[0], ":")
+		if p, bad := yaml.PathString("$." + path + "." + key); bad == nil {
+			if node, gone := p.FilterFile(file); gone == nil {
+				return mistake(node, "%s: %s", path, err)
+			}
+		}
+		return at(path, "%s", err)
+	}
 	for field, days := range map[string]int{"store.events_days": c.Store.EventsDays, "store.raw_days": c.Store.RawDays} {
 		if days < 1 || days > 3650 {
 			return at(field, "%d days; want 1 to 3650", days)
@@ -264,11 +274,11 @@ func (c *Config) check(data []byte) error {
 		return at("bus.leaf", "is for the embedded server, but bus.url names another")
 	}
 	if err := c.Bus.Leaf.check(); err != nil {
-		return at("bus.leaf", "%s", err)
+		return below("bus.leaf", err)
 	}
 	for i, p := range c.Bus.Producers {
 		if err := p.check(); err != nil {
-			return at(fmt.Sprintf("bus.producers[%d]", i), "%s", err)
+			return below(fmt.Sprintf("bus.producers[%d]", i), err)
 		}
 	}
 	if c.Bus.URL != "" && len(c.Bus.Producers) > 0 {
@@ -284,26 +294,26 @@ func (c *Config) check(data []byte) error {
 		}
 	}
 	if err := c.Normalize.Enrich.Check(); err != nil {
-		return at("normalize.enrich", "%s", err)
+		return below("normalize.enrich", err)
 	}
 	for i := range c.Detect.Inhibit {
 		if err := c.Detect.Inhibit[i].Check(); err != nil {
-			return at("detect.inhibit", "%s", err)
+			return below(fmt.Sprintf("detect.inhibit[%d]", i), err)
 		}
 	}
 	if err := c.Detect.Budget.Check(); err != nil {
-		return at("detect.budget", "%s", err)
+		return below("detect.budget", err)
 	}
 	if err := c.Detect.Correlation.Check(); err != nil {
-		return at("detect.correlation", "%s", err)
+		return below("detect.correlation", err)
 	}
 	if err := c.Detect.Silence.Check(); err != nil {
-		return at("detect.silence", "%s", err)
+		return below("detect.silence", err)
 	}
-	return c.Ingest.check(at)
+	return c.Ingest.check(at, below)
 }
 
-func (c *Ingest) check(at func(path, format string, args ...any) error) error {
+func (c *Ingest) check(at func(path, format string, args ...any) error, below func(path string, err error) error) error {
 	if err := c.TLS.Check(); err != nil {
 		return at("ingest.tls", "%s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
@@ -318,7 +328,7 @@ func (c *Ingest) check(at func(path, format string, args ...any) error) error {
 	for _, name := range slices.Sorted(maps.Keys(c.Hooks)) {
 		hook := c.Hooks[name]
 		if err := hook.Check(); err != nil {
-			return at("ingest.hooks.'"+name+"'", "%s", err)
+			return below("ingest.hooks.'"+name+"'", err)
 		}
 	}
 	if err := c.HEC.Check(); err != nil {
@@ -331,21 +341,21 @@ func (c *Ingest) check(at func(path, format string, args ...any) error) error {
 		return at("ingest.bulk", "%s", strings.TrimPrefix(err.Error(), "bulk: "))
 	}
 	if err := c.NATS.Check(); err != nil {
-		return at("ingest.nats", "%s", err)
+		return below("ingest.nats", err)
 	}
 	for i := range c.Syslog {
 		if err := c.Syslog[i].Check(); err != nil {
-			return at(fmt.Sprintf("ingest.syslog[%d]", i), "%s", err)
+			return below(fmt.Sprintf("ingest.syslog[%d]", i), err)
 		}
 	}
 	for i := range c.Tail {
 		if err := c.Tail[i].Check(); err != nil {
-			return at(fmt.Sprintf("ingest.tail[%d]", i), "%s", err)
+			return below(fmt.Sprintf("ingest.tail[%d]", i), err)
 		}
 	}
 	for i := range c.Pull {
 		if err := c.Pull[i].Check(); err != nil {
-			return at(fmt.Sprintf("ingest.pull[%d]", i), "%s", err)
+			return below(fmt.Sprintf("ingest.pull[%d]", i), err)
 		}
 	}
 	return nil
