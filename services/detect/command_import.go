@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -22,38 +20,36 @@ import (
 // importCommand is `rules import`: rules of other products as native ones.
 func (a *author) importCommand() *cobra.Command {
 	c := &cobra.Command{Use: "import", Short: "Turn rules of other formats into native ones"}
-	var out string
-	var check, all bool
+	var o importFlags
 	var given []string
 	s := &cobra.Command{
 		Use: "sigma PATH…", Short: "Import Sigma rules, correlations and filters", Args: cobra.MinimumNArgs(1), SilenceUsage: true,
 		Long: "Reads Sigma files (folders are searched for .yml and .yaml) as one set, tells what loads and what does not and why,\n" +
 			"and writes each rule as a native one to DIR/sigma/<id>.yml, with a test that fires and one that nearly does, both made\n" +
 			"from its condition and run. Sigma files also load as they are from any folder of\n" +
-			"rules; importing is for those who want to change them.\n\n" +
+			"rules; importing is for those who want to change them. A file that is there and differs is left as it is, unless\n" +
+			"--force is given. What is left out ends with exit code 1; the rest is written.\n\n" +
 			"Placeholders (modifier expand) take their values from YAML files with vars, as pipelines of pySigma have them,\n" +
 			"among the files, or from --placeholder; a value may have wildcards. A rule whose placeholder has no values is\n" +
 			"listed as not loaded.",
 		Example: "  vagus rules import sigma sigma/rules --check\n  vagus rules import sigma sigma/rules/windows --out rules\n  vagus rules import sigma sigma/rules --check --json | jq '.reports[] | select(.loaded | not)'\n" +
 			"  vagus rules import sigma sigma/rules-placeholder --out rules --placeholder 'Workstations=ws-*,desk-*' --placeholder DomainControllers=@dc.txt",
 	}
-	s.Flags().StringVar(&out, "out", "", "folder to write native rules to")
-	s.Flags().BoolVar(&check, "check", false, "only report")
-	s.Flags().BoolVar(&all, "all", false, "list every document that does not load, not only the first of each reason")
+	o.add(s, "list every document that does not load, not only the first of each reason")
 	s.Flags().StringArrayVar(&given, "placeholder", nil, "NAME=value,value or NAME=@FILE (a value a line): values of %NAME%; can be repeated")
 	s.RunE = func(c *cobra.Command, args []string) error {
-		if (out == "") == !check {
-			return errors.New("import sigma: give either --out DIR or --check")
+		if err := o.valid("sigma"); err != nil {
+			return err
 		}
 		values, err := placeholders(given)
 		if err != nil {
 			return err
 		}
-		files, err := readFiles(args)
+		files, unread, err := readFiles(args, ".yml", ".yaml")
 		if err != nil {
-			return err
+			return fmt.Errorf("import sigma: %w", err)
 		}
-		return a.importSigma(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), files, values, out, all)
+		return a.importSigma(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), files, unread, values, o)
 	}
 	c.AddCommand(s, a.importATR(), a.importWazuh())
 	return c
@@ -88,31 +84,6 @@ func placeholders(given []string) (sigma.Placeholders, error) {
 	return out, nil
 }
 
-// readFiles reads the YAML files of paths and folders.
-func readFiles(paths []string) ([]rule.File, error) {
-	var out []rule.File
-	for _, p := range paths {
-		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if ext := filepath.Ext(name); d.IsDir() || name != p && ext != ".yml" && ext != ".yaml" {
-				return nil
-			}
-			data, err := rule.ReadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			out = append(out, rule.File{Name: filepath.ToSlash(name), Data: data})
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read rules: %w", err)
-		}
-	}
-	return out, nil
-}
-
 // imported is what `rules import sigma --json` prints.
 type imported struct {
 	Documents int            `json:"documents"`
@@ -120,21 +91,23 @@ type imported struct {
 	Reasons   []reason       `json:"reasons"`
 	Reports   []sigma.Report `json:"reports"`
 	Warnings  []rule.Problem `json:"warnings"`
+	Unread    []rule.Problem `json:"unread,omitempty"` // files that cannot be read
 	Written   int            `json:"written"`
+	Kept      []string       `json:"kept,omitempty"` // files that were there and differ
 	Tests     *derivedTests  `json:"tests,omitempty"`
 }
 
 type reason struct {
 	Reason  string `json:"reason"`
 	Count   int    `json:"count"`
-	Example string `json:"example"` // a file
+	Example string `json:"example"` // file:line:column
 }
 
-func (a *author) importSigma(ctx context.Context, w, progress io.Writer, read []rule.File, values sigma.Placeholders, out string, all bool) error {
+func (a *author) importSigma(ctx context.Context, w, progress io.Writer, read []rule.File, unread []rule.Problem, values sigma.Placeholders, o importFlags) error {
 	bar := newCounter(progress, "reading rules", len(read))
 	res := sigma.LoadWith(read, values, bar.add)
 	bar.clear()
-	sum := imported{Reports: res.Reports, Documents: len(res.Reports), Reasons: reasons(res.Reports)}
+	sum := imported{Unread: unread, Reports: res.Reports, Documents: len(res.Reports), Reasons: reasons(res.Reports)}
 	for _, r := range res.Reports {
 		if r.Loaded {
 			sum.Loaded++
@@ -146,30 +119,32 @@ func (a *author) importSigma(ctx context.Context, w, progress io.Writer, read []
 		}
 	}
 	var files *natives
-	if out != "" {
-		files = newNatives(ctx, out, res.Rules, progress, len(res.Rules))
+	if o.out != "" {
+		files = newNatives(ctx, o, res.Rules, progress, len(res.Rules))
 		for _, r := range res.Rules {
 			if err := files.write(r, nil); err != nil {
 				return err
 			}
 		}
 		files.bar.clear()
-		sum.Written, sum.Tests = files.written, &files.tests
+		sum.Written, sum.Kept, sum.Tests = files.written, files.kept, &files.tests
 	}
+	left := incomplete{len(unread), sum.Documents - sum.Loaded, "document", len(sum.Kept)}.err("sigma")
 	if a.json {
-		return a.print(w, sum)
+		return errors.Join(a.print(w, sum), left)
 	}
+	writeProblems(w, unread)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range sum.Reasons {
-		fmt.Fprintf(tw, "%d\t%s\t%s\n", r.Count, r.Reason, r.Example)
+		fmt.Fprintf(tw, "%d\t%s\t%s\n", r.Count, plain(r.Reason, 300), r.Example)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	if all {
+	if o.all {
 		for _, r := range res.Reports {
 			if !r.Loaded {
-				fmt.Fprintf(w, "%s: %s: %s\n", r.File, cmp.Or(r.Title, "without a title"), r.Reason)
+				fmt.Fprintf(w, "%s:%d:%d: error: %s: %s\n", r.File, r.Line, r.Column, cmp.Or(r.Title, "without a title"), r.Reason)
 			}
 		}
 	}
@@ -177,7 +152,7 @@ func (a *author) importSigma(ctx context.Context, w, progress io.Writer, read []
 	if files != nil {
 		files.report(w, "sigma")
 	}
-	return nil
+	return left
 }
 
 // reasons counts why documents do not load, the most frequent first.
@@ -190,7 +165,7 @@ func reasons(reports []sigma.Report) []reason {
 		i := slices.IndexFunc(out, func(x reason) bool { return x.Reason == r.Reason })
 		if i < 0 {
 			i = len(out)
-			out = append(out, reason{Reason: r.Reason, Example: r.File})
+			out = append(out, reason{Reason: r.Reason, Example: fmt.Sprintf("%s:%d:%d", r.File, r.Line, r.Column)})
 		}
 		out[i].Count++
 	}

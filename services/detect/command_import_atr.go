@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -15,38 +14,39 @@ import (
 
 // importATR is `rules import atr`.
 func (a *author) importATR() *cobra.Command {
-	var out string
-	var check, all bool
+	var o importFlags
 	c := &cobra.Command{
 		Use: "atr PATH…", Short: "Import Agent Threat Rules", Args: cobra.MinimumNArgs(1), SilenceUsage: true,
-		Long: "Reads rules of ATR (folders are searched for .yml and .yaml), tells what loads and what does not\nand why, runs each rule's own test cases, and writes each rule as a native one to\nDIR/atr/<id>.yml. ATR files also load as they are from any folder of rules.",
+		Long: "Reads rules of ATR (folders are searched for .yml and .yaml), tells what loads and what does not\nand why, runs each rule's own test cases, and writes each rule as a native one to\nDIR/atr/<id>.yml. ATR files also load as they are from any folder of rules. A file that is there and\ndiffers is left as it is, unless --force is given. What is left out ends with exit code 1; the rest is written.",
 		Example: "  vagus rules import atr agent-threat-rules/rules --check\n  vagus rules import atr agent-threat-rules/rules --check --all   # every case that differs\n" +
 			"  vagus rules import atr agent-threat-rules/rules --out rules",
 	}
-	c.Flags().StringVar(&out, "out", "", "folder to write native rules to")
-	c.Flags().BoolVar(&check, "check", false, "only report")
-	c.Flags().BoolVar(&all, "all", false, "list every rule that does not load, and every test case that differs")
+	o.add(c, "list every condition that is left out, and every test case that differs")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if (out == "") == !check {
-			return errors.New("import atr: give either --out DIR or --check")
-		}
-		files, err := readFiles(args)
-		if err != nil {
+		if err := o.valid("atr"); err != nil {
 			return err
 		}
-		return a.runImportATR(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), files, out, all)
+		files, unread, err := readFiles(args, ".yml", ".yaml")
+		if err != nil {
+			return fmt.Errorf("import atr: %w", err)
+		}
+		return a.runImportATR(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), files, unread, o)
 	}
 	return c
 }
 
 // importedATR is what `rules import atr --json` prints.
 type importedATR struct {
-	Files   int         `json:"files"` // of ATR
-	Loaded  int         `json:"loaded"`
-	Partly  int         `json:"partly"` // of these, without one or more conditions
-	Cases   atr.Outcome `json:"cases"`
-	Rules   []atrRule   `json:"rules"`
-	Written int         `json:"written"`
+	Files  int         `json:"files"` // of ATR
+	Loaded int         `json:"loaded"`
+	Partly int         `json:"partly"` // of these, without one or more conditions
+	Cases  atr.Outcome `json:"cases"`
+	Rules  []atrRule   `json:"rules"`
+	// Others counts files that are no rules of ATR.
+	Others  int            `json:"others"`
+	Unread  []rule.Problem `json:"unread,omitempty"` // files that cannot be read
+	Written int            `json:"written"`
+	Kept    []string       `json:"kept,omitempty"` // files that were there and differ
 	// Tests are those of the rules that were written.
 	Tests *derivedTests `json:"tests,omitempty"`
 }
@@ -58,17 +58,27 @@ type atrRule struct {
 	Title    string         `json:"title"`
 	Loaded   bool           `json:"loaded"`
 	Reason   string         `json:"reason,omitempty"`
+	Problems []rule.Problem `json:"problems,omitempty"` // why it does not load
 	Warnings []rule.Problem `json:"warnings,omitempty"`
 	Cases    atr.Outcome    `json:"cases"`
 }
 
-func (a *author) runImportATR(ctx context.Context, w, progress io.Writer, files []rule.File, out string, all bool) error {
-	sum := importedATR{Rules: []atrRule{}}
+func (a *author) runImportATR(ctx context.Context, w, progress io.Writer, files []rule.File, unread []rule.Problem, o importFlags) error {
+	sum := importedATR{Rules: []atrRule{}, Unread: unread}
 	bar := newCounter(progress, "reading rules", len(files))
-	native := newNatives(ctx, out, nil, io.Discard, 0)
+	native := newNatives(ctx, o, nil, io.Discard, 0)
 	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		bar.add(1)
 		if !atr.Recognize(f.Data) {
+			// What is no text cannot be recognised.
+			if line, column, why := rule.NotText(f.Data); why != "" {
+				sum.Unread = append(sum.Unread, rule.Problem{File: f.Name, Line: line, Column: column, Message: why})
+			} else {
+				sum.Others++
+			}
 			continue
 		}
 		sum.Files++
@@ -77,6 +87,8 @@ func (a *author) runImportATR(ctx context.Context, w, progress io.Writer, files 
 		for _, p := range c.Problems {
 			if p.Warning {
 				r.Warnings = append(r.Warnings, p)
+			} else {
+				r.Problems = append(r.Problems, p)
 			}
 		}
 		if c.Rule != nil {
@@ -90,52 +102,54 @@ func (a *author) runImportATR(ctx context.Context, w, progress io.Writer, files 
 				return fmt.Errorf("%s: %w", f.Name, err)
 			}
 			sum.Cases.Add(r.Cases)
-			if out != "" {
+			if o.out != "" {
 				if err := native.write(c.Rule, nil); err != nil {
 					return err
 				}
-				sum.Written, sum.Tests = native.written, &native.tests
+				sum.Written, sum.Kept, sum.Tests = native.written, native.kept, &native.tests
 			}
 		}
 		sum.Rules = append(sum.Rules, r)
 	}
 	bar.clear()
-	if a.json {
-		return a.print(w, sum)
+	left := incomplete{len(sum.Unread), sum.Files - sum.Loaded, "rule", len(sum.Kept)}.err("atr")
+	if sum.Files == 0 {
+		left = errors.Join(errors.New("import atr: no file is a rule of ATR (with agent_source and detection)"), left)
 	}
-	if err := sum.write(w, all); err != nil {
+	if a.json {
+		return errors.Join(a.print(w, sum), left)
+	}
+	writeProblems(w, sum.Unread)
+	if sum.Files == 0 {
+		return left
+	}
+	if err := sum.write(w, o.all); err != nil {
 		return err
 	}
-	if out != "" {
+	if o.out != "" {
 		native.report(w, "atr")
 	}
-	return nil
+	return left
 }
 
 func (s *importedATR) write(w io.Writer, all bool) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range s.Rules {
-		if !r.Loaded {
-			fmt.Fprintf(t, "%s\tdoes not load\t%s\n", r.ATR, r.Reason)
+		writeProblems(w, r.Problems)
+		if !all {
+			continue
 		}
-		for _, p := range r.Warnings {
-			if all {
-				fmt.Fprintf(t, "%s\tin part\t%s\n", r.ATR, p.Message)
-			}
-		}
+		writeProblems(w, r.Warnings)
 		for _, name := range r.Cases.Differ {
-			if all {
-				fmt.Fprintf(t, "%s\tdiffers\t%s\n", r.ATR, name)
-			}
+			fmt.Fprintf(w, "%s: %s: the test case %s differs\n", r.File, r.ATR, name)
 		}
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	if s.Others > 0 {
+		fmt.Fprintf(w, "%s passed over that are no rules of ATR\n", count(s.Others, "file"))
 	}
-	if s.Files == 0 {
-		return errors.New("import atr: no file there is a rule of ATR (with agent_source and detection)")
+	fmt.Fprintf(w, "%d of %d rules load (%.1f %%), %d of them without a condition that cannot be expressed (--all lists them)\n", s.Loaded, s.Files, share(s.Loaded, s.Files), s.Partly)
+	if s.Cases.Positives+s.Cases.Negatives == 0 {
+		return nil
 	}
-	fmt.Fprintf(w, "%d of %d rules load (%.1f %%), %d of them without a condition that RE2 cannot express\n", s.Loaded, s.Files, share(s.Loaded, s.Files), s.Partly)
 	fmt.Fprintf(w, "their own test cases: %d of %d positives fire (%.1f %%), %d of %d negatives stay silent (%.1f %%)\n", s.Cases.Fired, s.Cases.Positives,
 		share(s.Cases.Fired, s.Cases.Positives), s.Cases.Silent, s.Cases.Negatives, share(s.Cases.Silent, s.Cases.Negatives))
 	return nil

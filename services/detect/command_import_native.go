@@ -32,14 +32,16 @@ type missingTest struct {
 type natives struct {
 	ctx     context.Context
 	out     string
+	force   bool
 	known   []*rule.Rule // that correlations may name
 	bar     *counter
 	written int
+	kept    []string // files that were there and differ
 	tests   derivedTests
 }
 
-func newNatives(ctx context.Context, out string, known []*rule.Rule, progress io.Writer, total int) *natives {
-	return &natives{ctx: ctx, out: out, known: known, bar: newCounter(progress, "writing rules", total), tests: derivedTests{Missing: []missingTest{}}}
+func newNatives(ctx context.Context, o importFlags, known []*rule.Rule, progress io.Writer, total int) *natives {
+	return &natives{ctx: ctx, out: o.out, force: o.force, known: known, bar: newCounter(progress, "writing rules", total), tests: derivedTests{Missing: []missingTest{}}}
 }
 
 // write writes a rule; text is its file, without tests, if it is not to be made.
@@ -56,6 +58,16 @@ func (n *natives) write(r *rule.Rule, text []byte) error {
 		text = append(bytes.TrimRight(text, "\n"), '\n')
 		text = append(text, rule.MarshalTests(&own)...)
 	}
+	if why != "" {
+		text = append(text, "# A test is missing: "+why+".\n"...)
+	}
+	n.bar.add(1)
+	domain, slug, _ := strings.Cut(r.ID, ".")
+	name := filepath.Join(n.out, domain, slug+".yml")
+	if !n.force && differs(name, text) {
+		n.kept = append(n.kept, name)
+		return nil
+	}
 	switch {
 	case why == "":
 		n.tests.Both++
@@ -65,24 +77,34 @@ func (n *natives) write(r *rule.Rule, text []byte) error {
 		n.tests.None++
 	}
 	if why != "" {
-		text = append(text, "# A test is missing: "+why+".\n"...)
 		n.tests.Missing = append(n.tests.Missing, missingTest{r.ID, why})
 	}
-	domain, slug, _ := strings.Cut(r.ID, ".")
-	if err := writeText(filepath.Join(n.out, domain, slug+".yml"), text); err != nil {
+	if err := writeText(name, text); err != nil {
 		return err
 	}
 	n.written++
-	n.bar.add(1)
 	return nil
 }
 
 // report says in words what was written.
 func (n *natives) report(w io.Writer, domain string) {
 	n.bar.clear()
-	fmt.Fprintf(w, "%d rules written to %s\n", n.written, filepath.Join(n.out, domain))
-	fmt.Fprintf(w, "%d have a test that fires and one that nearly does, %d only the first, %d none: for these no event was found that fits, the file says so\n",
-		n.tests.Both, n.tests.Some, n.tests.None)
+	for i, name := range n.kept {
+		if i == 10 {
+			fmt.Fprintf(w, "… %d more\n", len(n.kept)-i)
+			break
+		}
+		fmt.Fprintf(w, "%s is there and differs: it is left as it is\n", name)
+	}
+	fmt.Fprintf(w, "%s written to %s\n", count(n.written, "rule"), filepath.Join(n.out, domain))
+	if n.written == 0 {
+		return
+	}
+	fmt.Fprintf(w, "%d have a test that fires and one that nearly does, %d only the first, %d none", n.tests.Both, n.tests.Some, n.tests.None)
+	if len(n.tests.Missing) > 0 {
+		fmt.Fprint(w, ": for these no event was found that fits, the file says so")
+	}
+	fmt.Fprintln(w)
 }
 
 func writeText(name string, data []byte) error {

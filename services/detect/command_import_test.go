@@ -90,13 +90,16 @@ func TestImportATR(t *testing.T) {
 func TestImportWazuh(t *testing.T) {
 	dir := rulesDir(t, map[string]string{"doors.xml": doors, "cut.xml": "<rule id='7' level='3'><match>"})
 	out, err := importRules(t, "wazuh", dir, "--check")
+	if want := "import wazuh: 1 problem with files, 2 rules left out"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
 	for _, want := range []string{"1 of 3 rules that alert are converted", "1 more only group others", "unsupported: list", "in a chain: unsupported: list", "cut.xml:1:"} {
-		if err != nil || !strings.Contains(out, want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("lacks %q: %s, %v", want, out, err)
 		}
 	}
 	into := t.TempDir()
-	if out, err = importRules(t, "wazuh", dir, "--only", "100-101", "--out", into, "--json"); err != nil || !strings.Contains(out, `"written": 1`) {
+	if out, err = importRules(t, "wazuh", dir, "--only", "100-101", "--out", into, "--json"); !strings.Contains(out, `"written": 1`) {
 		t.Error(out, err)
 	}
 	text, err := os.ReadFile(filepath.Join(into, "wazuh", "101.yml"))
@@ -129,7 +132,10 @@ detection:
 func TestImportSigma(t *testing.T) {
 	dir := rulesDir(t, map[string]string{"a.yml": whoami, "never.yml": strings.NewReplacer("0001", "0002", "condition: s", "c: {Image: a, CommandLine|re: '^$'}\n  condition: c and s").Replace(whoami)})
 	out, err := importRules(t, "sigma", dir, "--check")
-	if want := "2  unsupported: placeholder %Workstations% has no values"; err != nil || !strings.Contains(out, want) {
+	if want := "import sigma: 2 documents left out"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if want := "2  unsupported: placeholder %Workstations% has no values"; !strings.Contains(out, want) {
 		t.Errorf("lacks %q: %s, %v", want, out, err)
 	}
 	values := filepath.Join(t.TempDir(), "values.txt")

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,34 +18,38 @@ import (
 
 // importWazuh is `rules import wazuh`.
 func (a *author) importWazuh() *cobra.Command {
-	var out string
-	var check, all bool
+	var o importFlags
 	c := &cobra.Command{
 		Use: "wazuh PATH…", Short: "Import Wazuh's XML rules", Args: cobra.MinimumNArgs(1), SilenceUsage: true,
-		Long: "Reads rule files of Wazuh 3 and 4 (folders are searched for .xml) as one set, tells what can be\nconverted and what not and why, and writes each rule as a native one to DIR/wazuh/<id>.yml.\nChains along if_sid become conjunctions, frequency and timeframe correlations. Give all files a\nchain needs: Wazuh's ruleset together with your own rules.",
+		Long: "Reads rule files of Wazuh 3 and 4 (folders are searched for .xml) as one set, tells what can be\nconverted and what not and why, and writes each rule as a native one to DIR/wazuh/<id>.yml.\nChains along if_sid become conjunctions, frequency and timeframe correlations. Give all files a\nchain needs: Wazuh's ruleset together with your own rules. A file that is there and differs is left\nas it is, unless --force is given. What is left out ends with exit code 1; the rest is written.",
 		Example: "  vagus rules import wazuh ruleset/rules etc/rules/local_rules.xml --check\n" +
 			"  vagus rules import wazuh ruleset/rules --only 100000-120000 etc/rules --out rules",
 	}
 	var only string
-	c.Flags().StringVar(&out, "out", "", "folder to write native rules to")
 	c.Flags().StringVar(&only, "only", "", "only rules with these ids: 5710 or 100000-120000")
-	c.Flags().BoolVar(&check, "check", false, "only report")
-	c.Flags().BoolVar(&all, "all", false, "list every rule that cannot be converted, not only an example of each reason")
+	o.add(c, "list every rule that cannot be converted, not only an example of each reason")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if (out == "") == !check {
-			return errors.New("import wazuh: give either --out DIR or --check")
+		if err := o.valid("wazuh"); err != nil {
+			return err
 		}
 		from, to, err := idRange(only)
 		if err != nil {
 			return err
 		}
-		files, err := readXML(args)
+		files, unread, err := readXML(args)
 		if err != nil {
-			return err
+			return fmt.Errorf("import wazuh: %w", err)
 		}
 		list, problems := wazuh.Convert(files)
+		for _, p := range unread {
+			problems = append(problems, errors.New(p.String()))
+		}
+		found := len(list)
 		list = slices.DeleteFunc(list, func(c wazuh.Converted) bool { return c.ID < from || c.ID > to })
-		return a.reportWazuh(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), list, problems, out, all)
+		if len(list) == 0 && found > 0 {
+			return fmt.Errorf("import wazuh: none of %s has an id of --only %s", count(found, "rule"), only)
+		}
+		return a.reportWazuh(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), list, problems, o)
 	}
 	return c
 }
@@ -70,25 +71,14 @@ func idRange(s string) (from, to int, err error) {
 	return from, to, nil
 }
 
-func readXML(paths []string) ([]wazuh.File, error) {
-	var out []wazuh.File
-	for _, p := range paths {
-		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || name != p && filepath.Ext(name) != ".xml" {
-				return err
-			}
-			data, err := rule.ReadFile(os.DirFS(filepath.Dir(name)), filepath.Base(name))
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			out = append(out, wazuh.File{Name: filepath.ToSlash(name), Data: data})
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("import wazuh: %w", err)
-		}
+// readXML reads the files of paths and folders as readFiles does.
+func readXML(paths []string) ([]wazuh.File, []rule.Problem, error) {
+	files, problems, err := readFiles(paths, ".xml")
+	out := make([]wazuh.File, len(files))
+	for i, f := range files {
+		out[i] = wazuh.File(f)
 	}
-	return out, nil
+	return out, problems, err
 }
 
 // importedWazuh is what `rules import wazuh --json` prints.
@@ -100,11 +90,12 @@ type importedWazuh struct {
 	Problems []string          `json:"problems"`
 	Reports  []wazuh.Converted `json:"reports"`
 	Written  int               `json:"written"`
+	Kept     []string          `json:"kept,omitempty"` // files that were there and differ
 	// Tests are those of the rules that were written.
 	Tests *derivedTests `json:"tests,omitempty"`
 }
 
-func (a *author) reportWazuh(ctx context.Context, w, progress io.Writer, list []wazuh.Converted, problems []error, out string, all bool) error {
+func (a *author) reportWazuh(ctx context.Context, w, progress io.Writer, list []wazuh.Converted, problems []error, o importFlags) error {
 	sum := importedWazuh{Rules: len(list), Reports: list, Problems: []string{}}
 	for _, p := range problems {
 		sum.Problems = append(sum.Problems, p.Error())
@@ -114,7 +105,7 @@ func (a *author) reportWazuh(ctx context.Context, w, progress io.Writer, list []
 		count         int
 	}
 	var reasons []*reason
-	native := newNatives(ctx, out, nil, progress, len(list))
+	native := newNatives(ctx, o, nil, progress, len(list))
 	for i := range list {
 		c := &list[i]
 		switch {
@@ -125,7 +116,7 @@ func (a *author) reportWazuh(ctx context.Context, w, progress io.Writer, list []
 			if len(c.Guessed) > 0 {
 				sum.Guessed++
 			}
-			if out != "" {
+			if o.out != "" {
 				r, _ := rule.Load("wazuh/"+strconv.Itoa(c.ID)+".yml", []byte(c.Text))
 				if r == nil {
 					return fmt.Errorf("import wazuh: rule %d does not load as it is written", c.ID)
@@ -133,12 +124,12 @@ func (a *author) reportWazuh(ctx context.Context, w, progress io.Writer, list []
 				if err := native.write(r, []byte(c.Text)); err != nil {
 					return err
 				}
-				sum.Written, sum.Tests = native.written, &native.tests
+				sum.Written, sum.Kept, sum.Tests = native.written, native.kept, &native.tests
 			}
 		default:
 			text := c.Cause()
 			i := slices.IndexFunc(reasons, func(r *reason) bool { return r.text == text })
-			if i < 0 || all {
+			if i < 0 || o.all {
 				i = len(reasons)
 				reasons = append(reasons, &reason{text: text, example: fmt.Sprintf("%s:%d: rule %d", c.File, c.Line, c.ID)})
 			}
@@ -146,8 +137,13 @@ func (a *author) reportWazuh(ctx context.Context, w, progress io.Writer, list []
 		}
 	}
 	native.bar.clear()
+	alerting := sum.Rules - sum.Base
+	left := incomplete{len(problems), alerting - sum.Loaded, "rule", len(sum.Kept)}.err("wazuh")
+	if sum.Rules == 0 {
+		left = errors.Join(errors.New("import wazuh: the files hold no rule of Wazuh (<rule> in <group>)"), left)
+	}
 	if a.json {
-		return a.print(w, sum)
+		return errors.Join(a.print(w, sum), left)
 	}
 	for _, p := range sum.Problems {
 		fmt.Fprintln(w, p)
@@ -161,13 +157,14 @@ func (a *author) reportWazuh(ctx context.Context, w, progress io.Writer, list []
 		return err
 	}
 	if sum.Rules == 0 {
-		return errors.New("import wazuh: there are no rules")
+		return left
 	}
-	alerting := sum.Rules - sum.Base
 	fmt.Fprintf(w, "%d of %d rules that alert are converted (%.1f %%); %d more only group others\n", sum.Loaded, alerting, share(sum.Loaded, alerting), sum.Base)
-	fmt.Fprintf(w, "%d of them read a field or a decoder that no column or source of the hub stands for: look at these before you rely on them (--json lists them as guessed)\n", sum.Guessed)
-	if out != "" {
+	if sum.Guessed > 0 {
+		fmt.Fprintf(w, "%d of them read a field or a decoder that no column or source of the hub stands for: look at these before you rely on them (--json lists them as guessed)\n", sum.Guessed)
+	}
+	if o.out != "" {
 		native.report(w, "wazuh")
 	}
-	return nil
+	return left
 }

@@ -66,10 +66,11 @@ func (a *author) regress(w, progress io.Writer, dir string, folders []string) er
 	if err != nil {
 		return err
 	}
-	files, err := readFiles(folders)
+	files, unread, err := readFiles(folders, ".yml", ".yaml")
 	if err != nil {
-		return err
+		return fmt.Errorf("regress: %w", err)
 	}
+	writeProblems(progress, unread)
 	bar := newCounter(progress, "reading rules", len(files))
 	loaded := sigma.LoadWith(files, nil, bar.add)
 	bar.clear()

@@ -56,10 +56,11 @@ func (a *author) regressWazuh(ctx context.Context, w, progress io.Writer, dir st
 	if err != nil {
 		return err
 	}
-	files, err := readXML([]string{filepath.Join(dir, "rules")})
+	files, unread, err := readXML([]string{filepath.Join(dir, "rules")})
 	if err != nil {
-		return err
+		return fmt.Errorf("regress: %w", err)
 	}
+	writeProblems(progress, unread)
 	list, problems := wazuh.Convert(files)
 	for _, p := range problems {
 		fmt.Fprintln(progress, p)

@@ -3,7 +3,6 @@ package atr
 import (
 	"errors"
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -64,8 +63,8 @@ func (r *reader) parse(data []byte) (root *node) {
 		r.error(nil, "file has %d bytes, at most %d are allowed", len(data), maxFile)
 		return nil
 	}
-	if !utf8.Valid(data) {
-		r.error(nil, "file is not UTF-8")
+	if line, column, why := rule.NotText(data); why != "" {
+		r.error(&node{line: line, column: column}, "%s", why)
 		return nil
 	}
 	// A file is input: whatever the library does with it, the service stays up.

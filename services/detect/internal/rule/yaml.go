@@ -9,7 +9,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -68,8 +67,8 @@ func (r *reader) parse(data []byte) (root ast.Node) {
 		r.errorAt(1, 1, "file has %d bytes, at most %d are allowed", len(data), maxFile)
 		return nil
 	}
-	if !utf8.Valid(data) {
-		r.errorAt(1, 1, "file is not UTF-8")
+	if line, column, why := NotText(data); why != "" {
+		r.errorAt(line, column, "%s", why)
 		return nil
 	}
 	// A file is input: whatever the library does with it, the service stays up.

@@ -62,7 +62,7 @@ func (p *problems) convert(d *document, filters []*document, values Placeholders
 	for _, f := range filters {
 		own := &generator{p: &problems{file: f.file}, o: o, vars: values, used: d.used}
 		if parts = append(parts, own.filter(f)); own.failed {
-			p.error(d.at, "filter %s: %s", f.title, own.p.firstError(0))
+			p.error(d.at, "filter %s: %s", f.title, own.p.firstError(0).Message)
 			return nil
 		}
 	}

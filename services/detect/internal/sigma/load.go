@@ -43,6 +43,13 @@ type Report struct {
 	Logsource string `json:"logsource,omitempty"`
 	Loaded    bool   `json:"loaded"`
 	Reason    string `json:"reason,omitempty"`
+	Line      int    `json:"line,omitempty"` // of the reason
+	Column    int    `json:"column,omitempty"`
+}
+
+// because notes why a document does not load.
+func (r *Report) because(p rule.Problem) {
+	r.Reason, r.Line, r.Column = p.Message, p.Line, p.Column
 }
 
 // Load reads files as one set: correlations and filters refer to rules of any
@@ -68,7 +75,8 @@ func LoadWith(files []rule.File, values Placeholders, done func(n int)) Result {
 			}
 			if other, twice := seen[r.ID]; twice {
 				f.p.error(f.docs[j].at, "id %s is taken by %s", r.ID, other)
-				f.reports[j].Loaded, f.reports[j].Reason = false, "its id is taken by "+other
+				f.reports[j].Loaded = false
+				f.reports[j].because(rule.Problem{Line: f.docs[j].at.line, Column: f.docs[j].at.column, Message: "its id is taken by " + other})
 				continue
 			}
 			seen[r.ID] = r.File
@@ -109,18 +117,21 @@ func parse(f rule.File) parsedFile {
 	out := parsedFile{p: problems{file: f.Name}, hash: hex.EncodeToString(sum[:6])}
 	out.docs = out.p.parse(f.Data)
 	if out.p.errors() > 0 {
-		out.reports = append(out.reports, Report{File: f.Name, Kind: "unknown", Reason: out.p.firstError(0)})
+		rep := Report{File: f.Name, Kind: "unknown"}
+		rep.because(out.p.firstError(0))
+		out.reports = append(out.reports, rep)
 	}
 	return out
 }
 
-func (p *problems) firstError(from int) string {
+// firstError is the first of those that came after some; none has no message.
+func (p *problems) firstError(from int) rule.Problem {
 	for _, x := range p.list[from:] {
 		if !x.Warning {
-			return x.Message
+			return x
 		}
 	}
-	return ""
+	return rule.Problem{}
 }
 
 // set finds the documents that others refer to.
@@ -185,7 +196,7 @@ func (s *set) convert(f *parsedFile) {
 			filters := s.filtersOf(d)
 			f.rules[i] = f.p.convert(d, filters, s.values)
 		}
-		rep.Reason = f.p.firstError(before)
+		rep.because(f.p.firstError(before))
 		rep.Loaded = rep.Reason == ""
 		if r := f.rules[i]; r != nil {
 			r.Version = s.version(f, d)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -82,8 +81,8 @@ func (p *problems) documents(data []byte) (docs []node) {
 		p.error(nil, "file has %d bytes, at most %d are allowed", len(data), maxFile)
 		return nil
 	}
-	if !utf8.Valid(data) {
-		p.error(nil, "file is not UTF-8")
+	if line, column, why := rule.NotText(data); why != "" {
+		p.error(&node{line: line, column: column}, "%s", why)
 		return nil
 	}
 	// A file is input: whatever the library does with it, the service stays up.

@@ -166,7 +166,7 @@ func (s *ruleset) parents(d *definition) ([]*definition, error) {
 	for _, id := range ids(d.all("if_sid", ",")) {
 		p := s.byID[id]
 		if p == nil {
-			return nil, fmt.Errorf("refines rule %d, which is not among the files", id)
+			return nil, fmt.Errorf("refines rule %d, which is not among the files: give Wazuh's own ruleset, too", id)
 		}
 		out = append(out, p)
 	}

@@ -38,16 +38,26 @@ type Converted struct {
 }
 
 // Convert reads files as one set: rules refer to rules of any of them. Problems
-// are files that cannot be read, or not to their end.
+// are files that cannot be read, or not to their end, and rules that are none.
 func Convert(files []File) ([]Converted, []error) {
 	var list []*definition
 	var problems []error
+	first := map[int]*definition{}
 	for _, f := range files {
 		defs, err := parse(f.Name, f.Data)
 		if err != nil {
 			problems = append(problems, err)
 		}
-		list = append(list, defs...)
+		for _, d := range defs {
+			if other := first[d.id]; d.problem != "" {
+				problems = append(problems, fmt.Errorf("%s:%d:1: error: rule is left out: %s", d.file, d.line, d.problem))
+				continue
+			} else if other != nil && !d.overwrite {
+				problems = append(problems, fmt.Errorf("%s:%d:1: error: rule %d is at %s:%d already and this one counts: to replace the other on purpose, write overwrite=\"yes\"", d.file, d.line, d.id, other.file, other.line))
+			}
+			first[d.id] = d
+			list = append(list, d)
+		}
 	}
 	s := newRuleset(list)
 	var out []Converted
@@ -169,7 +179,7 @@ func (s *ruleset) whole(d *definition) (chain, error) {
 	for _, id := range ids(d.all("if_matched_sid", ",")) {
 		p := s.byID[id]
 		if p == nil {
-			return chain{}, fmt.Errorf("counts rule %d, which is not among the files", id)
+			return chain{}, fmt.Errorf("counts rule %d, which is not among the files: give Wazuh's own ruleset, too", id)
 		}
 		counted = append(counted, p)
 	}
@@ -327,7 +337,7 @@ func template(title string, families event.Families) string {
 // with the rule at its end.
 func (c *Converted) Cause() string {
 	s := c.Reason
-	if i := strings.LastIndex(s, ", which "); i >= 0 && !strings.HasSuffix(s, "among the files") && !strings.HasSuffix(s, "counts others") {
+	if i := strings.LastIndex(s, ", which "); i >= 0 && !strings.Contains(s, "among the files") && !strings.HasSuffix(s, "counts others") {
 		s = "in a chain: " + s[i+len(", which "):]
 	}
 	return s

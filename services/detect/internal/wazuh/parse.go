@@ -18,7 +18,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/vagus-hub/vagus/services/detect/internal/rule"
 )
 
 // The bounds of an import.
@@ -37,10 +38,12 @@ type definition struct {
 	timeframe int
 	ignore    int
 	noAlert   bool
+	overwrite bool
 	groups    []string
 	tags      []tag
 	file      string
 	line      int
+	problem   string // why it is no rule of Wazuh
 }
 
 // tag is an element of a rule.
@@ -93,10 +96,10 @@ var bare = regexp.MustCompile(`\\<`)
 // parse reads a file of groups of rules.
 func parse(name string, data []byte) ([]*definition, error) {
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s: file has %d bytes, at most %d are allowed", name, len(data), maxFile)
+		return nil, fmt.Errorf("%s:1:1: error: file has %d bytes, at most %d are allowed", name, len(data), maxFile)
 	}
-	if !utf8.Valid(data) {
-		return nil, fmt.Errorf("%s: file is not UTF-8", name)
+	if line, column, why := rule.NotText(data); why != "" {
+		return nil, fmt.Errorf("%s:%d:%d: error: %s", name, line, column, why)
 	}
 	data = bare.ReplaceAll(data, []byte(`&lt;`))
 	dec := xml.NewDecoder(bytes.NewReader(data))
@@ -132,6 +135,20 @@ func parse(name string, data []byte) ([]*definition, error) {
 			}
 		}
 	}
+}
+
+// wrong says what is wrong with the id and the level of a rule.
+func wrong(id, level string) string {
+	if n, err := strconv.Atoi(id); err != nil || n < 1 || n > 1<<30 {
+		return fmt.Sprintf("id %q is no number of a rule", id)
+	}
+	if level == "" {
+		return "level is missing"
+	}
+	if n, err := strconv.Atoi(level); err != nil || n < 0 || n > 16 {
+		return fmt.Sprintf("level %q is no number from 0 to 16", level)
+	}
+	return ""
 }
 
 type parser struct {
@@ -216,8 +233,9 @@ func (p *parser) rule(start xml.StartElement) error {
 		}
 		return n
 	}
+	d.problem = wrong(p.expand(attr(start, "id")), p.expand(attr(start, "level")))
 	d.id, d.level, d.frequency, d.timeframe, d.ignore = number("id"), number("level"), number("frequency"), number("timeframe"), number("ignore")
-	d.noAlert = attr(start, "noalert") == "1"
+	d.noAlert, d.overwrite = attr(start, "noalert") == "1", attr(start, "overwrite") == "yes"
 	for {
 		tok, err := p.dec.Token()
 		if err != nil {

@@ -195,7 +195,10 @@ func TestPatterns(t *testing.T) {
 func TestBrokenFiles(t *testing.T) {
 	for name, tc := range map[string]struct{ text, want string }{
 		"cut":   {`<group name="a"><rule id="1" level="3"><match>x`, "x.xml:1:"},
-		"utf-8": {"\xff", "not UTF-8"},
+		"utf-8": {"\xff", "x.xml:1:1: error: file is not UTF-8"},
+		"id":    {"<rule id='a' level='3'><match>x</match></rule>", `x.xml:1:1: error: rule is left out: id "a" is no number`},
+		"level": {"<rule id='1' level='-1'><match>x</match></rule>", `rule is left out: level "-1" is no number from 0 to 16`},
+		"twice": {"<rule id='1' level='3'><match>x</match></rule>\n<rule id='1' level='3'><match>y</match></rule>", "x.xml:2:1: error: rule 1 is at x.xml:1 already"},
 		"tags":  {"<rule id='1' level='3'>" + strings.Repeat("<match>x</match>", 300) + "</rule>", "more than 200 elements"},
 	} {
 		t.Run(name, func(t *testing.T) {

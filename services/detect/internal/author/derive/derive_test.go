@@ -51,6 +51,8 @@ func checkWritten(t testing.TB, file string, r *rule.Rule, tests []rule.Test) {
 func TestConditions(t *testing.T) {
 	for name, when := range map[string]string{
 		"equal":                   `process.name == "a"`,
+		"one address":             `cidr(src_endpoint.ip, "203.0.113.7/32") and process.name == "a"`,
+		"one address of six":      `cidr(src_endpoint.ip, "2001:db8::7/128")`,
 		"one of":                  `iin(process.name, ["a", "b"])`,
 		"parts":                   `process.path startsWith "/usr/" and process.path endsWith "/sh" and icontains_all(process.path, "x1", "x2")`,
 		"wildcard":                `iwildcard(process.path, "*\\a?b*c*")`,

@@ -175,6 +175,9 @@ func form(n *lang.Node, i int) string {
 	case lang.Match:
 		return patternText(n.Re.String(), i)
 	case lang.In:
+		if n.Nets[i].IsSingleIP() {
+			return n.Nets[i].Addr().String()
+		}
 		return n.Nets[i].Addr().Next().String()
 	case lang.Wildcard:
 		return plainText(n.Lits[i])
