@@ -156,16 +156,19 @@ func (w *walker) closeBuckets(t int64) {
 	if !b.begun {
 		return
 	}
+	n := int64(len(b.past))
 	for (b.bucket+1)*w.p.span <= t {
-		if far := t/w.p.span - b.bucket; far > int64(len(b.past)) {
+		end := (b.bucket + 1) * w.p.span
+		judged := w.p.atEnd && end-w.newest <= w.p.c.Baseline.Milliseconds()
+		if far := floorTo(t, w.p.span)/w.p.span - b.bucket; far > n && !judged {
 			// All that was known is older than the baseline.
 			clear(b.past)
 			b.n, b.total, b.from, b.cached = 0, sum{}, 0, false
-			b.bucket += far - int64(len(b.past))
+			b.known = min(b.known+far-n, n)
+			b.bucket += far - n
 			continue
 		}
-		end := (b.bucket + 1) * w.p.span
-		if w.p.atEnd && end-w.newest <= w.p.c.Baseline.Milliseconds() && (w.open == nil || end >= w.open.until) && b.unusual(w.p, w.since) {
+		if judged && (w.open == nil || end >= w.open.until) && b.unusual(w.p, w.since) {
 			w.rated(end, &seen{time: end})
 		}
 		b.push(w.p)
