@@ -1,9 +1,7 @@
 package correlate
 
 import (
-	"math"
 	"slices"
-	"time"
 )
 
 // baseline is what a group did in the buckets before: one number for each. The
@@ -46,7 +44,7 @@ func (b *baseline) clone() *baseline {
 
 func (b *baseline) add(p *plan, e *seen) {
 	if !b.begun {
-		b.begun, b.bucket = true, floorTo(e.time, p.span)/p.span
+		b.begun, b.bucket = true, p.bucket(e.time)
 	}
 	if b.n == 0 {
 		b.first = e.time
@@ -79,61 +77,35 @@ func (b *baseline) push(p *plan) {
 	b.n, b.total, b.from, b.cached = 0, sum{}, 0, false
 }
 
-// judge works out what is usual for the bucket at hand; false if too little is
-// known.
-func (b *baseline) judge(p *plan, since int64) bool {
+// judge says what is usual for the bucket at hand; false if too little is known.
+func (w *walker) judge() bool {
+	b := w.usual
 	if b.cached {
 		return b.fits
 	}
 	b.cached, b.fits = true, false
-	if b.bucket*p.span-since < p.learning {
+	if b.bucket*w.p.span-w.since < w.p.learning {
 		return false
 	}
-	var list []float64
-	if p.hour {
-		// The same hour of earlier weeks and its neighbours.
-		week := (7 * 24 * time.Hour).Milliseconds() / p.span
-		for back := week; back-1 <= b.known; back += week {
-			for _, k := range [...]int64{back - 1, back, back + 1} {
-				if k >= 1 && k <= b.known {
-					list = append(list, float64(*b.slot(b.bucket - k)))
-				}
-			}
-		}
-	} else {
-		for k := int64(1); k <= b.known; k++ {
-			list = append(list, float64(*b.slot(b.bucket - k)))
-		}
+	i, found := w.verdicts.place(b.bucket)
+	if found {
+		v := &w.verdicts.list[i]
+		b.median, b.scale, b.fits = v.median, v.scale, true
+		return true
 	}
-	if len(list) < minSamples {
-		return false
+	v, ok := b.verdict(w.p)
+	if ok {
+		w.verdicts.put(i, &v, w.s)
+		b.median, b.scale, b.fits = v.median, v.scale, true
 	}
-	b.median = median(list)
-	for i, v := range list {
-		list[i] = math.Abs(v - b.median)
-	}
-	b.scale = max(1.4826*median(list), 0.1*math.Abs(b.median))
-	if !p.sums {
-		b.scale = max(b.scale, 1)
-	}
-	b.scale = max(b.scale, 1/unit)
-	b.fits = true
-	return true
+	return ok
 }
 
 // unusual says whether the bucket at hand deviates as the condition says.
-func (b *baseline) unusual(p *plan, since int64) bool {
+func (w *walker) unusual() bool {
+	b, p := w.usual, w.p
 	v := b.current(p)
-	return (p.atEnd || v >= p.c.MinValue) && b.judge(p, since) && (!p.atEnd || b.median >= p.c.MinValue) && p.c.Holds((v-b.median)/b.scale)
-}
-
-func median(list []float64) float64 {
-	slices.Sort(list)
-	n := len(list)
-	if n%2 == 1 {
-		return list[n/2]
-	}
-	return (list[n/2-1] + list[n/2]) / 2
+	return (p.atEnd || v >= p.c.MinValue) && w.judge() && (!p.atEnd || b.median >= p.c.MinValue) && p.c.Holds((v-b.median)/b.scale)
 }
 
 // rated begins an alert of the bucket at hand.
@@ -160,7 +132,7 @@ func (w *walker) closeBuckets(t int64) {
 	for (b.bucket+1)*w.p.span <= t {
 		end := (b.bucket + 1) * w.p.span
 		judged := w.p.atEnd && end-w.newest <= w.p.c.Baseline.Milliseconds()
-		if far := floorTo(t, w.p.span)/w.p.span - b.bucket; far > n && !judged {
+		if far := w.p.bucket(t) - b.bucket; far > n && !judged {
 			// All that was known is older than the baseline.
 			clear(b.past)
 			b.n, b.total, b.from, b.cached = 0, sum{}, 0, false
@@ -168,7 +140,7 @@ func (w *walker) closeBuckets(t int64) {
 			b.bucket += far - n
 			continue
 		}
-		if judged && (w.open == nil || end >= w.open.until) && b.unusual(w.p, w.since) {
+		if judged && (w.open == nil || end >= w.open.until) && w.unusual() {
 			w.rated(end, &seen{time: end})
 		}
 		b.push(w.p)

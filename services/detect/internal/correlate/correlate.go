@@ -65,6 +65,8 @@ type heavy struct {
 	// asked: what only time can show is told up to here.
 	judged int64
 	run    running
+	// verdicts are what is usual for the buckets that are not settled (rate).
+	verdicts verdicts
 }
 
 const heavyBytes = 1500
@@ -347,7 +349,7 @@ func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i, to int
 	case to == i && i == len(ev)-1 && e.time >= h.tail.elapsed:
 		w := c.walk(s, &h.tail, h, ev)
 		w.step(i)
-		if s.afresh() && !s.judged() {
+		if s.atOnce() {
 			// No other alert than the last has changed.
 			if h.tail.open != nil {
 				c.tell(s, g, h, h.tail.open, sig, emit)
@@ -357,8 +359,19 @@ func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i, to int
 			}
 			return
 		}
-	case !s.afresh(), s.kind == novelty && e.time < h.tail.since:
+	case s.kind >= novelty && e.time < h.tail.since:
 		c.rerun(s, g)
+	case s.kind == rate:
+		w, ok := c.relearn(s, g, h, i)
+		switch {
+		case !ok:
+			c.rerun(s, g)
+		case !w.changed():
+			return
+		case s.atOnce():
+			c.settleWalk(s, id, g, h, w, sig, emit)
+			return
+		}
 	case s.kind == novelty && to == i && (!e.novel || e.time-h.tail.since < s.learning):
 		return // it is nothing new, and what is stays so
 	case s.slides() && to == i && i >= h.tail.start && (n == 0 || e.time >= h.tail.fires[n-1].until) && !s.mayFire(ev, h.tail.start, i, &h.run):
@@ -372,7 +385,7 @@ func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i, to int
 			c.tell(s, g, h, f, sig, emit)
 			return
 		}
-		if w := c.rewalk(s, g, h, i, to); !s.judged() {
+		if w := c.rewalk(s, g, h, i, to); s.atOnce() {
 			if w.changed() {
 				c.settleWalk(s, id, g, h, w, sig, emit)
 			}
@@ -384,7 +397,7 @@ func (c *Correlator) move(s *ruleState, id uint32, g *group, h *heavy, i, to int
 }
 
 func (c *Correlator) walk(s *ruleState, m *machine, h *heavy, ev []seen) walker {
-	return walker{machine: m, p: &s.plan, ev: ev, names: h.names, s: &s.scratch, run: &h.run}
+	return walker{machine: m, p: &s.plan, ev: ev, names: h.names, s: &s.scratch, run: &h.run, verdicts: &h.verdicts}
 }
 
 // mayFire says whether a group in which nothing fires from start on does so with
@@ -401,20 +414,6 @@ func (s *ruleState) mayFire(ev []seen, start, i int, r *running) bool {
 		}
 	}
 	return false
-}
-
-// rerun walks over all that is not settled.
-func (c *Correlator) rerun(s *ruleState, g *group) {
-	if g.heavy == 0 {
-		return
-	}
-	h := c.heavies[g.heavy]
-	h.tail = h.base.clone()
-	w := c.walk(s, &h.tail, h, c.groups.events(g))
-	for i := h.done; i < len(w.ev); i++ {
-		w.step(i)
-	}
-	w.elapse(h.judged)
 }
 
 func (c *Correlator) makeHeavy(s *ruleState, g *group) {
@@ -440,7 +439,9 @@ func (c *Correlator) makeHeavy(s *ruleState, g *group) {
 
 func (c *Correlator) dropHeavy(g *group) {
 	if g.heavy != 0 {
-		c.heavies[g.heavy].run.clear(&scratch{bytes: &c.values})
+		s := &scratch{bytes: &c.values}
+		c.heavies[g.heavy].run.clear(s)
+		c.heavies[g.heavy].verdicts.clear(s)
 		c.heavies[g.heavy] = nil
 		c.noHeavy = append(c.noHeavy, g.heavy)
 		c.groups.charge(g.rule, -heavyBytes)

@@ -107,8 +107,12 @@ func grouped(r *rule.Rule) bool {
 // and the window is looked for among them.
 func (p *plan) slides() bool { return p.window == rule.Sliding && p.kind < absent }
 
-// judged says that time alone may make the rule fire.
-func (p *plan) judged() bool { return p.atEnd || p.kind == absent || p.kind == rate }
+// atOnce says that events alone make the rule fire, so that its alerts are told at
+// once.
+func (p *plan) atOnce() bool { return !p.atEnd && p.kind != absent }
+
+// judged says that time alone changes something.
+func (p *plan) judged() bool { return !p.atOnce() || p.kind == rate }
 
 // byStep says that an event counts once for each step.
 func (p *plan) byStep() bool { return p.kind == together || p.kind == ordered || p.kind == absent }
@@ -239,6 +243,9 @@ type scratch struct {
 	few    [32]uint64
 	n      int
 	many   map[uint64]struct{}
+	// of relearn
+	totals  []float32
+	buckets []int64
 }
 
 func (s *scratch) begin() {

@@ -146,6 +146,8 @@ type walker struct {
 	s     *scratch
 	run   *running // nil: windows are looked at
 	base  bool     // what the machine learns of values is kept
+	// verdicts are those of the group's buckets.
+	verdicts *verdicts
 }
 
 // step takes event i, which is the next in order.
@@ -188,7 +190,7 @@ func (w *walker) step(i int) {
 		}
 		w.start = i + 1
 	case w.p.kind == rate:
-		if !w.p.atEnd && w.usual.unusual(w.p, w.since) {
+		if !w.p.atEnd && w.unusual() {
 			w.rated(e.time, e)
 		}
 		w.start = i + 1

@@ -175,6 +175,15 @@ func TestWhatIsWalkedAgainIsEnough(t *testing.T) {
 		if s.kind >= novelty {
 			out += fmt.Sprint("since ", m.since, " ", m.newest, " ")
 		}
+		if b := m.usual; b != nil {
+			out += fmt.Sprint("bucket ", b.bucket, b.n, b.total, b.from, b.known, " ")
+			if b.n > 0 {
+				out += fmt.Sprint(b.first, b.last, " ")
+			}
+			for k := int64(1); k <= b.known; k++ {
+				out += fmt.Sprint(*b.slot(b.bucket - k), " ")
+			}
+		}
 		for _, f := range m.fires {
 			out += fmt.Sprint(f.at, f.until, f.first, f.last, f.count, f.value, f.crossing.uid, f.from, len(f.uids), "; ")
 		}
@@ -212,7 +221,13 @@ func TestWhatIsWalkedAgainIsEnough(t *testing.T) {
 				if s.kind == novelty {
 					h.base.memory.mark(&s.plan, ev)
 				}
+				verdicts := slices.Clone(h.verdicts.list)
 				c.rerun(s, g)
+				for _, v := range verdicts {
+					if k, ok := h.verdicts.place(v.bucket); ok && h.verdicts.list[k] != v {
+						t.Fatalf("seed %d, %s (%v): verdict %+v, want %+v", seed, s.rule.ID, s.rule.Correlate, v, h.verdicts.list[k])
+					}
+				}
 				want := state(s, &h.tail) + marks(ev)
 				if h.tail = walked; got != want {
 					t.Fatalf("seed %d, %s (%v, suppress %s), %d events:\n got %s\nwant %s", seed, s.rule.ID, s.rule.Correlate, s.rule.Alert.Suppress, g.len, got, want)

@@ -11,10 +11,8 @@ import (
 // begins afresh. So an event that comes late is either taken by the alert that
 // it falls into, or changes what lies between the end of the alert before and
 // the moment from which on the automaton does what it did without the event.
-
-// afresh says that the automaton begins anew after each alert. What is usual goes
-// on being learned; what is known is marked in the events.
-func (p *plan) afresh() bool { return p.kind != rate }
+// What is new is marked in the events (memory.put), and what is usual goes on being
+// learned through alerts (relearn).
 
 // begun says that a fire has come about once event e is reached.
 func (p *plan) begun(f *fire, e *seen) bool {
@@ -102,6 +100,26 @@ func (c *Correlator) rewalk(s *ruleState, g *group, h *heavy, i, to int) rewalke
 	m.fires = append(old.fires[:kept], out.now...)
 	h.tail = m
 	return out
+}
+
+// rerun walks over all that is not settled, whatever has changed.
+func (c *Correlator) rerun(s *ruleState, g *group) {
+	if g.heavy == 0 {
+		return
+	}
+	h := c.heavies[g.heavy]
+	h.verdicts.clear(&s.scratch)
+	c.refresh(s, g, h)
+}
+
+// refresh does so after the base has moved on.
+func (c *Correlator) refresh(s *ruleState, g *group, h *heavy) {
+	h.tail = h.base.clone()
+	w := c.walk(s, &h.tail, h, c.groups.events(g))
+	for i := h.done; i < len(w.ev); i++ {
+		w.step(i)
+	}
+	w.elapse(h.judged)
 }
 
 func last(list []*fire) *fire {

@@ -247,7 +247,7 @@ func (r *decoder) planted(s *ruleState, before int64) planted {
 	} else {
 		x.usual = newBaseline(&s.plan)
 		x.from = d.sparse(x.usual)
-		if b := x.usual; b.begun && b.bucket != floorTo(before, s.span)/s.span {
+		if b := x.usual; b.begun && b.bucket != s.bucket(before) {
 			d.fail()
 		}
 	}
@@ -359,6 +359,7 @@ func (c *Correlator) plant(s *ruleState, before int64, x *planted, emit func(fin
 			x.usual.from |= 1 << s.tellers.numberOf(name)
 		}
 		m.usual = x.usual.then(&s.plan, m.usual)
+		m.usual.cached = false
 	}
 	g.last, g.floor = max(g.last, x.newest), max(g.floor, before)
 	c.rerun(s, g)

@@ -126,7 +126,7 @@ func (c *Correlator) tell(s *ruleState, g *group, h *heavy, f *fire, sig *findin
 // told says whether an alert may be told already: what only time can show waits
 // for the watermark, though an event of a later time may have come.
 func (s *ruleState) told(h *heavy, f *fire) bool {
-	return !s.atEnd && s.kind != absent || f.at < h.judged || f.at == h.judged && s.kind != absent
+	return s.atOnce() || f.at < h.judged || f.at == h.judged && s.kind != absent
 }
 
 // knownOf is the published alert that a fire is, or nil.

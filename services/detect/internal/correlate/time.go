@@ -289,7 +289,10 @@ func (c *Correlator) foldTo(s *ruleState, g *group, to int64, emit func(finding.
 		c.dropHeavy(g)
 		return
 	}
-	c.rerun(s, g)
+	if s.kind == rate {
+		h.verdicts.settled(h.base.usual.bucket, &s.scratch)
+	}
+	c.refresh(s, g, h)
 }
 
 // drop takes the first n events away.
