@@ -75,7 +75,7 @@ func (w *world) instance(s *bus.Server) (id string, stop, cut func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	tab := New(Options{Bus: b, Group: "test", Items: []string{"0", "1", "2", "3"}, Heartbeat: 20 * time.Millisecond, Expiry: 400 * time.Millisecond})
+	tab := New(Options{Bus: b, Group: "test", Items: []string{"0", "1", "2", "3"}, Heartbeat: 50 * time.Millisecond, Expiry: 2 * time.Second})
 	ctx, cancel := context.WithCancel(w.t.Context())
 	if _, err := tab.Join(ctx); err != nil {
 		w.t.Fatal(err)
