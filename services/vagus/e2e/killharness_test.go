@@ -280,9 +280,22 @@ const (
 	spread = 40 * time.Second
 )
 
+// inOneInterval is where traffic begins that has just ended at now, or earlier
+// so that all of it is in one interval of suppression: an alert is named after
+// the one in which it fires, and has another name when late events move it over
+// the end, once in every ten minutes of the day.
+func inOneInterval(now time.Time) time.Time {
+	const suppress, group = 10 * time.Minute, 5 * time.Second // the longest of the rules; what a group lasts
+	begin := now.Add(-spread)
+	if end := begin.Truncate(suppress).Add(suppress); begin.Add(spread + group).After(end) {
+		begin = end.Add(-spread - group)
+	}
+	return begin
+}
+
 func newTraffic(t testing.TB, seed uint64, events int) *traffic {
 	t.Helper()
-	tr := &traffic{seed: seed, events: events, begin: time.Now().Add(-spread), temps: loadTemplates(t), expected: map[[2]string]want{}}
+	tr := &traffic{seed: seed, events: events, begin: inOneInterval(time.Now()), temps: loadTemplates(t), expected: map[[2]string]want{}}
 	bySource := map[string][]int{}
 	for b := range (events + batchSize - 1) / batchSize {
 		source := "nginx.access"
@@ -585,4 +598,16 @@ func (h *hub) sendAll(ctx context.Context, tr *traffic, senders int) *sending {
 	}
 	go func() { wg.Wait(); close(s.done) }()
 	return s
+}
+
+func TestInOneInterval(t *testing.T) {
+	t.Parallel()
+	boundary := time.Date(2026, 1, 2, 3, 10, 0, 0, time.UTC)
+	for _, ago := range []time.Duration{0, time.Second, spread - time.Second, spread, spread + time.Second, 5 * time.Minute, 10*time.Minute - time.Second} {
+		now := boundary.Add(ago)
+		begin := inOneInterval(now)
+		if begin.Add(spread).After(now) || !begin.Truncate(10*time.Minute).Equal(begin.Add(spread+4*time.Second).Truncate(10*time.Minute)) {
+			t.Errorf("at %s: traffic from %s on", now, begin)
+		}
+	}
 }
