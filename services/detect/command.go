@@ -81,6 +81,9 @@ func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 	var files []rule.File
 	for _, p := range paths {
 		info, err := os.Stat(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("there is no file or folder %s (ids of rules are taken by explain, bench, backtest, diff and tune)", p)
+		}
 		if err != nil {
 			return nil, nil, err
 		}

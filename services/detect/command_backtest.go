@@ -54,6 +54,9 @@ func (a *author) backtestCommand() *cobra.Command {
 			return fmt.Errorf("backtest: %w", err)
 		}
 		defer func() { _ = db.Close() }()
+		if o.Verdicts, err = a.verdicts(c.Context()); err != nil {
+			return fmt.Errorf("backtest: %w", err)
+		}
 		b := newBar(c.ErrOrStderr(), "backtest")
 		o.Samples, o.Progress = max(limit, 0), b.show
 		res, err := history.Run(c.Context(), db, history.NewSet(all), rules, o)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -96,7 +97,11 @@ func (e explained) write(w io.Writer) {
 	if e.Always {
 		fmt.Fprintln(w, "  candidates  every event of these (no necessary literal)")
 	} else {
-		fmt.Fprintf(w, "  candidates  about 1 in %.0f events, those where one of these holds:\n", 1/max(e.Cost, 1e-9))
+		often := "nearly every event"
+		if n := math.Round(1 / max(e.Cost, 1e-9)); n > 1 {
+			often = fmt.Sprintf("about 1 in %.0f events", n)
+		}
+		fmt.Fprintf(w, "  candidates  %s, those where one of these holds:\n", often)
 		for i, l := range e.Literals {
 			if i == 20 {
 				fmt.Fprintf(w, "              … %d more\n", len(e.Literals)-i)

@@ -53,7 +53,7 @@ func (a *author) listCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&f.levels, "level", nil, "informational, low, medium, high, critical; medium+ means medium or above")
 	c.Flags().StringSliceVar(&f.lanes, "lane", nil, "hunt, alert or enforce")
 	c.Flags().StringSliceVar(&f.statuses, "status", nil, "experimental, test or stable")
-	c.Flags().StringSliceVar(&f.sources, "source", nil, "a product, class or family that the rule names: nginx.access, http_activity, ai")
+	c.Flags().StringSliceVar(&f.sources, "source", nil, "a source whose events the rule reads (nginx.access), or a class or family that it names: http_activity, ai")
 	c.RunE = func(c *cobra.Command, args []string) error { return a.list(c.OutOrStdout(), f, args) }
 	return c
 }
@@ -66,11 +66,13 @@ func (a *author) list(w io.Writer, f filter, args []string) error {
 	if err != nil {
 		return err
 	}
-	mapped, err := a.mapped()
-	if err != nil {
-		return err
+	var feeds []Feed
+	if a.Feeds != nil && len(f.sources) > 0 {
+		if feeds, err = a.Feeds(); err != nil {
+			return err
+		}
 	}
-	if err := f.checkNames(rules, mapped); err != nil {
+	if err := f.checkNames(rules, feeds); err != nil {
 		return err
 	}
 	health := a.health()
@@ -82,7 +84,7 @@ func (a *author) list(w io.Writer, f filter, args []string) error {
 			l.Learning = &x
 		}
 		l.Classes, l.Families = classNames(r), familyNames(r)
-		if f.takes(l) {
+		if f.takes(l) && f.reads(r, feeds) {
 			out = append(out, l)
 		}
 	}
@@ -137,10 +139,30 @@ func (f filter) takes(l listed) bool {
 		least, above := strings.CutSuffix(v, "+")
 		return v == l.Level || above && rank(least) > 0 && rank(l.Level) >= rank(least)
 	}) && one(f.lanes, func(v string) bool { return v == l.Lane }) &&
-		one(f.statuses, func(v string) bool { return v == l.Status }) &&
-		one(f.sources, func(v string) bool {
-			return slices.Contains(l.Products, v) || slices.Contains(l.Classes, v) || slices.Contains(l.Families, v)
-		})
+		one(f.statuses, func(v string) bool { return v == l.Status })
+}
+
+// reads reports whether a rule, or a step of its own, is about one of the sources
+// that are asked for: it names it as a product, class or family, or takes events
+// that the source's mapping makes.
+func (f filter) reads(r *rule.Rule, feeds []Feed) bool {
+	if len(f.sources) == 0 {
+		return true
+	}
+	if r.Correlate != nil {
+		for _, s := range r.Correlate.Steps {
+			if s.Rule != nil && f.reads(s.Rule, feeds) {
+				return true
+			}
+		}
+	}
+	s := r.Source
+	return slices.ContainsFunc(f.sources, func(v string) bool {
+		return slices.Contains(s.Products, v) || slices.Contains(classNames(r), v) || slices.Contains(familyNames(r), v) ||
+			len(s.Products) == 0 && slices.ContainsFunc(feeds, func(x Feed) bool {
+				return x.Source == v && s.Families.Has(x.Family) && (len(s.Classes) == 0 || slices.Contains(s.Classes, x.Class))
+			})
+	})
 }
 
 func classNames(r *rule.Rule) []string {

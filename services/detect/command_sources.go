@@ -58,8 +58,11 @@ func (o *CommandOptions) checkSources(ctx context.Context, db history.Database, 
 
 // checkNames refuses sources and tags that no rule can have. Rules are those
 // that are listed: they may name what nothing else knows.
-func (f filter) checkNames(rules []*rule.Rule, mapped []string) error {
-	known := append(slices.Clone(event.FamilyNames[:]), mapped...)
+func (f filter) checkNames(rules []*rule.Rule, feeds []Feed) error {
+	known := event.FamilyNames[:]
+	for _, x := range feeds {
+		known = append(known, x.Source)
+	}
 	for _, c := range event.Classes {
 		known = append(known, c.Name)
 	}
@@ -68,7 +71,7 @@ func (f filter) checkNames(rules []*rule.Rule, mapped []string) error {
 		known, tags = append(known, r.Source.Products...), append(tags, r.Tags...)
 	}
 	for _, s := range f.sources {
-		if len(mapped) > 0 && !slices.Contains(known, s) {
+		if len(feeds) > 0 && !slices.Contains(known, s) {
 			return fmt.Errorf("list: --source %s is no source, class or family%s", s, nearest(s, known))
 		}
 	}

@@ -123,6 +123,24 @@ func TestListFilters(t *testing.T) {
 	}
 }
 
+// A source is asked for by its name also where a rule names a class of its events.
+func TestListBySource(t *testing.T) {
+	class := strings.NewReplacer("web.refused-keys", "web.class", ", product: nginx.access", "").Replace(goodRule)
+	dir := write(t, map[string]string{"web/refused-keys.yml": goodRule, "web/class.yml": class})
+	opts := CommandOptions{Feeds: func() ([]Feed, error) {
+		return []Feed{
+			{Source: "nginx.access", Class: 4002, Family: event.FamilyNetwork}, {Source: "kong.gateway", Class: 4002, Family: event.FamilyNetwork},
+			{Source: "okta.system_log", Class: 3002, Family: event.FamilyIdentity},
+		}, nil
+	}}
+	for source, want := range map[string]int{"nginx.access": 2, "kong.gateway": 1, "okta.system_log": 0, "http_activity": 2, "network": 2, "kong.gateway,identity": 1} {
+		out, err := command(t, opts, dir, "list", dir, "--json", "--source", source)
+		if err != nil || strings.Count(out, `"id"`) != want {
+			t.Errorf("%s: %v\n%s", source, err, out)
+		}
+	}
+}
+
 // A filter that no rule can fulfil is a slip, not an empty list.
 func TestListOfWhatThereIsNot(t *testing.T) {
 	dir := write(t, map[string]string{"web/refused-keys.yml": goodRule})

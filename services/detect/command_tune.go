@@ -68,6 +68,9 @@ func (a *author) tuneCommand() *cobra.Command {
 		}
 		defer func() { _ = db.Close() }()
 		b := newBar(c.ErrOrStderr(), "tune")
+		if o.Verdicts, err = a.verdicts(c.Context()); err != nil {
+			return fmt.Errorf("tune: %w", err)
+		}
 		o.Progress = b.show
 		set := history.NewSet(all)
 		t, err := history.Tune(c.Context(), db, set, set.Rules[0], o)
@@ -115,7 +118,11 @@ func (x *exceptionText) check(now time.Time, write bool) error {
 func (x *exceptionText) line(p history.Proposal, t *history.Tuning) string {
 	reason := x.reason
 	if reason == "" {
-		reason = fmt.Sprintf("%d alerts from %s to %s were found benign", p.Quieted, t.From.Format("2006-01-02"), t.To.Format("2006-01-02"))
+		were := "were"
+		if p.Quieted == 1 {
+			were = "was"
+		}
+		reason = fmt.Sprintf("%s from %s to %s %s found benign", count(p.Quieted, "alert"), t.From.Format("2006-01-02"), t.To.Format("2006-01-02"), were)
 	}
 	owner := x.owner
 	if owner == "" {
@@ -147,8 +154,13 @@ func writeTuning(w io.Writer, r *rule.Rule, t *history.Tuning, x exceptionText) 
 	for _, p := range t.Proposals {
 		fmt.Fprintf(w, "    %s\n", plain(x.line(p, t), 600))
 	}
-	fmt.Fprintf(w, "  proof       %s events judged with and without: %d of %d benign or false alerts go away, all %d true positives are still raised", thousands(t.Events),
-		t.Quieted, v.Benign+v.FalsePositive, t.Kept)
+	fmt.Fprintf(w, "  proof       %s events judged with and without: %d of %d benign or false alerts go away, ", thousands(t.Events),
+		t.Quieted, v.Benign+v.FalsePositive)
+	if t.Kept > 0 {
+		fmt.Fprintf(w, "all %d true positives are still raised", t.Kept)
+	} else {
+		fmt.Fprint(w, "and there is no true positive that could be lost")
+	}
 	if t.Unjudged > 0 {
 		fmt.Fprintf(w, "; %d alerts that nobody judged go too", t.Unjudged)
 	}

@@ -19,6 +19,10 @@ type Options struct {
 	NoPushdown bool
 	// Samples is how many matching events are kept.
 	Samples int
+	// Verdicts are the newest of analysts by alert, as far as they are known to be
+	// newer than those that are stored: the store batches what it writes. An empty
+	// verdict takes one back.
+	Verdicts map[string]finding.Disposition
 	// Progress, if given, hears how far it is.
 	Progress func(Progress)
 }
@@ -138,7 +142,7 @@ func Run(ctx context.Context, db Database, s *Set, wanted []*rule.Rule, o Option
 		Alerts: l.standing(), Truncated: l.cut, Samples: l.samples,
 	}
 	b.count()
-	if err := b.judge(ctx, db, wanted); err != nil {
+	if err := b.judge(ctx, db, wanted, o.Verdicts); err != nil {
 		return nil, err
 	}
 	b.Elapsed = time.Since(begin)
@@ -146,7 +150,7 @@ func Run(ctx context.Context, db Database, s *Set, wanted []*rule.Rule, o Option
 }
 
 // judge looks up what analysts said of the alerts that live detection raised.
-func (b *Backtest) judge(ctx context.Context, db Database, wanted []*rule.Rule) error {
+func (b *Backtest) judge(ctx context.Context, db Database, wanted []*rule.Rule, recent map[string]finding.Disposition) error {
 	if len(b.Alerts) == 0 {
 		return nil
 	}
@@ -154,7 +158,7 @@ func (b *Backtest) judge(ctx context.Context, db Database, wanted []*rule.Rule) 
 	for i, r := range wanted {
 		ids[i] = r.ID
 	}
-	live, err := Alerts(ctx, db, ids, b.From, b.To)
+	live, err := Alerts(ctx, db, ids, b.From, b.To, recent)
 	if err != nil {
 		return err
 	}
@@ -181,7 +185,11 @@ func (b *Backtest) count() {
 	for i := range b.Alerts {
 		a := &b.Alerts[i]
 		rules[a.Rule]++
-		who[a.Entity.Type+":"+a.Entity.Value]++
+		if a.Entity.Value == "" {
+			who["(none: the event lacks it)"]++
+		} else {
+			who[a.Entity.Type+":"+a.Entity.Value]++
+		}
 		days[a.Time.UTC().Truncate(24*time.Hour)]++
 	}
 	for d, n := range days {

@@ -68,7 +68,7 @@ func RunReplay(ctx context.Context, db Database, s *Set, o Options) (*Replay, er
 	for i, r := range s.Rules {
 		ids[i], versions[r.ID] = r.ID, r.Version
 	}
-	live, err := Alerts(ctx, db, ids, o.From, o.To)
+	live, err := Alerts(ctx, db, ids, o.From, o.To, nil)
 	if err != nil {
 		return nil, err
 	}

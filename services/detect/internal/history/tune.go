@@ -84,7 +84,7 @@ func Tune(ctx context.Context, db Database, s *Set, r *rule.Rule, o Options) (*T
 	if r.When == nil {
 		return nil, fmt.Errorf("rule %s only correlates others: tune the rules that it names", r.ID)
 	}
-	live, err := Alerts(ctx, db, []string{r.ID}, o.From, o.To)
+	live, err := Alerts(ctx, db, []string{r.ID}, o.From, o.To, o.Verdicts)
 	if err != nil {
 		return nil, err
 	}

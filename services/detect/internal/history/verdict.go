@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/finding"
@@ -28,8 +29,9 @@ type Judged struct {
 const codeUnknownTable = 60
 
 // Alerts reads the alerts of rules (none means all) that live detection raised
-// for events of a stretch of time, in order of uid.
-func Alerts(ctx context.Context, db Database, rules []string, from, to time.Time) ([]Judged, error) {
+// for events of a stretch of time, in order of uid. Recent verdicts count before
+// those that are stored.
+func Alerts(ctx context.Context, db Database, rules []string, from, to time.Time, recent map[string]finding.Disposition) ([]Judged, error) {
 	where := "last_seen >= " + millis(from.UnixMilli()) + " AND first_seen < " + millis(to.UnixMilli())
 	if len(rules) > 0 {
 		where += " AND rule IN (" + quoteAll(rules) + ")"
@@ -38,6 +40,7 @@ func Alerts(ctx context.Context, db Database, rules []string, from, to time.Time
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(verdicts, recent)
 	rows, err := db.Query(ctx, "SELECT uid, rule, rule_version, status, entity_type, entity_value, title, reason, first_seen, last_seen, raised_at, event_uids, muted_by"+
 		" FROM alerts FINAL WHERE "+where+" ORDER BY uid")
 	if err != nil {

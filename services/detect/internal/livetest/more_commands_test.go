@@ -4,19 +4,23 @@ package livetest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vagus-hub/vagus/schemas/finding"
+	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/detect"
 	"github.com/vagus-hub/vagus/services/detect/internal/history"
 	"github.com/vagus-hub/vagus/services/detect/internal/history/historytest"
+	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse"
 	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
@@ -146,6 +150,46 @@ func TestTuneCommand(t *testing.T) {
 	}
 	if b.Raised != 1 || b.Alerts[0].Entity.Value != "203.0.113.9" {
 		t.Errorf("the tuned rule raises %d alerts", b.Raised)
+	}
+}
+
+// A verdict counts at once: the store needs some seconds until it is in
+// ClickHouse, and the bus has it. What was taken back there counts no more.
+func TestVerdictsOfTheBus(t *testing.T) {
+	db := world(t)
+	all := raised(t, db, func(a finding.Alert) finding.Verdict {
+		if a.Entity.Value == "203.0.113.9" {
+			return finding.Benign // taken back below
+		}
+		return ""
+	})
+	srv := testkit.Server(t)
+	b := testkit.Connect(t, srv)
+	if err := b.EnsureStreams(t.Context(), bus.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range all {
+		d := finding.Disposition{Alert: a.UID, Rule: a.Rule, Verdict: finding.Benign, By: "ann", At: time.UnixMilli(int64(i)).UTC()}
+		if a.Entity.Value == "203.0.113.9" {
+			d.Verdict = ""
+		}
+		data, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Publish(t.Context(), bus.Msg{Subject: subjects.Runs(subjects.RunsDisposition), ID: a.UID, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opts := options(db)
+	opts.Bus = func(context.Context) (*bus.Bus, error) { return testkit.Connect(t, srv), nil }
+	for cmd, want := range map[string]string{
+		"backtest": "precision   0 % of the 3 judged (0 true positive, 3 benign, 0 false positive; 1 not judged)",
+		"tune":     "alerts      3 benign, 0 false positive, 0 true positive, 1 not judged",
+	} {
+		if out := run(t, detect.Command(opts), cmd, "test.burst", since, until); !strings.Contains(out, want) {
+			t.Errorf("%s lacks %q:\n%s", cmd, want, out)
+		}
 	}
 }
 

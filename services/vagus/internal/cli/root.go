@@ -56,10 +56,19 @@ func New(version string) *cobra.Command {
 }
 
 // refuseUnknown makes an unknown word after a group of commands an error, which
-// cobra does at the root only: it prints help and exits with 0 elsewhere.
+// cobra does at the root only: it prints help and exits with 0 elsewhere. Of a
+// wrong number of arguments it makes the error say which ones are wanted.
 func refuseUnknown(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		refuseUnknown(sub)
+	}
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return fmt.Errorf("%w: write %s (--help has more)", err, strings.TrimSuffix(c.UseLine(), " [flags]"))
+			}
+			return nil
+		}
 	}
 	if !c.HasParent() || !c.HasSubCommands() || c.Runnable() {
 		return

@@ -15,6 +15,11 @@ func TestUnknownCommand(t *testing.T) {
 		"rules import sigmo": "did you mean sigma?",
 		"content xyz":        `unknown command "xyz" for "vagus content"`,
 		"sources gues":       "did you mean guess?",
+		"rules tune":         "write vagus rules tune ID|FILE (--help has more)",
+		"rules diff a":       "write vagus rules diff OLD NEW (",
+		"hunt":               "write vagus hunt EXPR (",
+		"content rollback":   "write vagus content rollback REVISION (",
+		"rules import atr":   "write vagus rules import atr PATH… (",
 	} {
 		root := New("test")
 		root.SetArgs(strings.Fields(line))
