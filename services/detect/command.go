@@ -82,7 +82,7 @@ func (a *author) read(paths []string) ([]*rule.Rule, []rule.Problem, error) {
 	for _, p := range paths {
 		info, err := os.Stat(p)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, fmt.Errorf("there is no file or folder %s (ids of rules are taken by explain, bench, backtest, diff and tune)", p)
+			return nil, nil, fmt.Errorf("%s: no such file or directory (ids of rules are taken by explain, bench, backtest, diff and tune)", p)
 		}
 		if err != nil {
 			return nil, nil, err

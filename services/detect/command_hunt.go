@@ -42,7 +42,7 @@ func HuntCommand(opts CommandOptions) *cobra.Command {
 	c.Flags().StringSliceVar(&h.classes, "class", nil, "only these OCSF classes")
 	c.Flags().StringSliceVar(&h.sources, "source", nil, "only these sources")
 	c.Flags().StringSliceVar(&h.families, "family", nil, "only these families: ai, api, host, network, identity, data")
-	c.Flags().StringSliceVar(&h.fields, "fields", nil, "which fields are shown (default: who and where, and those of the condition)")
+	c.Flags().StringSliceVar(&h.fields, "fields", nil, "which fields are shown, columns or keys of unmapped such as unmapped.Name (default: who and where, and those of the condition)")
 	c.Flags().StringSliceVar(&h.by, "by", nil, "count by the values of these fields instead")
 	c.Flags().IntVar(&h.limit, "limit", 20, "how many events or values are shown")
 	c.Flags().BoolVar(&h.count, "count", false, "only count")
@@ -118,20 +118,41 @@ func (h *hunting) question(expr string) (history.Hunt, error) {
 }
 
 // usualFields are shown unless others are asked for.
-func usualFields(e *lang.Expr) []event.ColumnID {
-	out := []event.ColumnID{event.Time, event.Source, event.ActorUserName, event.SrcEndpointIP, event.DeviceHostname}
-	for _, id := range e.Columns {
-		if len(out) < 10 && id != event.Unmapped && !e.AnyText && !slices.Contains(out, id) {
-			out = append(out, id)
+func usualFields(e *lang.Expr) []lang.Field {
+	var out []lang.Field
+	add := func(f lang.Field) {
+		if len(out) < 10 && !slices.Contains(out, f) {
+			out = append(out, f)
 		}
 	}
+	for _, id := range []event.ColumnID{event.Time, event.Source, event.ActorUserName, event.SrcEndpointIP, event.DeviceHostname} {
+		add(lang.Field{Col: id})
+	}
+	for _, id := range e.Columns {
+		if id != event.Unmapped && !e.AnyText {
+			add(lang.Field{Col: id})
+		}
+	}
+	e.Root.Walk(func(n *lang.Node) {
+		if n.View == lang.Key {
+			add(n.Field)
+		}
+	})
 	return out
 }
 
-func columnsOf(flag string, paths []string) ([]event.ColumnID, error) {
-	var out []event.ColumnID
+// columnsOf reads paths of columns and keys of unmapped.
+func columnsOf(flag string, paths []string) ([]lang.Field, error) {
+	var out []lang.Field
 	for _, p := range paths {
-		c, ok := event.ByPath(strings.TrimSpace(p))
+		p = strings.TrimSpace(p)
+		if key, ok, err := lang.ParseKey(p); err != nil {
+			return nil, fmt.Errorf("%s: %w", flag, err)
+		} else if ok {
+			out = append(out, key)
+			continue
+		}
+		c, ok := event.ByPath(p)
 		if !ok {
 			names := make([]string, len(event.Columns))
 			for i := range event.Columns {
@@ -139,7 +160,7 @@ func columnsOf(flag string, paths []string) ([]event.ColumnID, error) {
 			}
 			return nil, fmt.Errorf("%s: unknown field %s%s", flag, p, lang.DidYouMean(p, names))
 		}
-		out = append(out, c.ID)
+		out = append(out, lang.Field{Col: c.ID})
 	}
 	return out, nil
 }
@@ -170,7 +191,7 @@ func (h *hunting) write(w io.Writer, q history.Hunt, f *history.Found, events []
 }
 
 // writeEvents prints a table of the columns that one of the events has.
-func writeEvents(w io.Writer, columns []event.ColumnID, events []history.Event) {
+func writeEvents(w io.Writer, columns []lang.Field, events []history.Event) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(cell func(i int) string) {
 		first := true
@@ -186,10 +207,15 @@ func writeEvents(w io.Writer, columns []event.ColumnID, events []history.Event) 
 		}
 		fmt.Fprintln(tw)
 	}
-	line(func(i int) string { return strings.ToUpper(event.Columns[columns[i]].Path) })
+	line(func(i int) string {
+		if columns[i].View == lang.Key {
+			return columns[i].Path() // whose case matters
+		}
+		return strings.ToUpper(columns[i].Path())
+	})
 	for _, e := range events {
 		line(func(i int) string {
-			if columns[i] == event.Time {
+			if columns[i].Col == event.Time {
 				return e.Time.Format("2006-01-02 15:04:05.000")
 			}
 			return plain(e.Values[i], 60)

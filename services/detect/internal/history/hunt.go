@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/services/detect/internal/lang"
 	"github.com/vagus-hub/vagus/services/detect/internal/match"
 	"github.com/vagus-hub/vagus/services/detect/internal/rule"
@@ -18,13 +18,13 @@ type Hunt struct {
 	When   *lang.Expr
 	Source rule.Source
 	// Columns are what is told of a matching event.
-	Columns []event.ColumnID
+	Columns []lang.Field
 	// Limit ends the hunt after that many events, the newest; 0 counts all and
 	// tells none.
 	Limit int
-	// By counts matching events by the values of columns, rather than telling
+	// By counts matching events by the values of fields, rather than telling
 	// them.
-	By []event.ColumnID
+	By []lang.Field
 }
 
 // Found is the answer to a hunt.
@@ -59,7 +59,9 @@ func (h Hunt) Run(ctx context.Context, db Database, o Options, found func(Event)
 	begin := time.Now()
 	r := &rule.Rule{ID: "hunt", When: h.When, Source: h.Source}
 	q := Query{From: o.From, To: o.To, Sets: []*Set{NewSet([]*rule.Rule{r})}, NoPushdown: o.NoPushdown, Newest: true}
-	q.Columns = append(append(q.Columns, h.Columns...), h.By...)
+	for _, f := range slices.Concat(h.Columns, h.By) {
+		q.Columns = append(q.Columns, f.Col)
+	}
 	out := &Found{From: o.From, To: o.To, Complete: true}
 	counts := map[string]int{}
 	told := 0
@@ -67,8 +69,8 @@ func (h Hunt) Run(ctx context.Context, db Database, o Options, found func(Event)
 		out.Matches++
 		if len(h.By) > 0 {
 			values := make([]string, len(h.By))
-			for i, id := range h.By {
-				if values[i] = match.Value(m.Block, id, m.Row); values[i] == "" {
+			for i, f := range h.By {
+				if values[i] = match.FieldValue(m.Block, f, m.Row); values[i] == "" {
 					values[i] = "-"
 				}
 			}
@@ -84,8 +86,8 @@ func (h Hunt) Run(ctx context.Context, db Database, o Options, found func(Event)
 			return nil
 		}
 		e := Event{Time: time.UnixMilli(m.Time).UTC(), Values: make([]string, len(h.Columns)), JSON: m.Block.AppendJSON(nil, m.Row)}
-		for i, id := range h.Columns {
-			e.Values[i] = match.Value(m.Block, id, m.Row)
+		for i, f := range h.Columns {
+			e.Values[i] = match.FieldValue(m.Block, f, m.Row)
 		}
 		if err := found(e); err != nil {
 			return err

@@ -15,11 +15,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/finding"
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/detect"
 	"github.com/vagus-hub/vagus/services/detect/internal/history"
 	"github.com/vagus-hub/vagus/services/detect/internal/history/historytest"
+	"github.com/vagus-hub/vagus/services/internal/block"
 	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/clickhouse"
 	"github.com/vagus-hub/vagus/services/internal/testkit"
@@ -70,6 +72,34 @@ func TestHuntCommand(t *testing.T) {
 		if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want %q", name, err, tc.want)
 		}
+	}
+}
+
+// A key of unmapped is shown and counted like a column.
+func TestHuntOfUnmapped(t *testing.T) {
+	db := historytest.Open(t)
+	b := block.NewBuilder(event.FamilyIdentity)
+	for i, options := range []string{"0x40810000", "0x40810000", "0x60810010"} {
+		b.SetUUID(event.EventUID, block.UID("hunt", uint32(i)))
+		b.SetInt(event.Time, start.Add(time.Hour).UnixMilli())
+		b.SetString(event.Source, "microsoft.security")
+		b.SetInt(event.ClassUID, 3002)
+		b.SetString(event.Unmapped, `{"Ticket Options":"`+options+`","Other":1}`)
+		b.EndRow()
+	}
+	historytest.Insert(t, db, b.AppendTo(nil, block.Header{Source: "microsoft.security"}))
+	const when = `exists(unmapped["Ticket Options"])`
+	hunt := func(args ...string) string {
+		return run(t, detect.HuntCommand(options(db)), append([]string{when, since, until}, args...)...)
+	}
+	if got := hunt("--by", "unmapped.Ticket Options"); !strings.Contains(got, "2 0x40810000\n          1 0x60810010\n") {
+		t.Errorf("by: %s", got)
+	}
+	if got := hunt("--fields", "source,unmapped.Other", "--limit", "1"); !strings.HasPrefix(got, "SOURCE              unmapped.Other\nmicrosoft.security  1\n") {
+		t.Errorf("fields: %s", got)
+	}
+	if got := hunt("--limit", "1"); !strings.Contains(got, `unmapped["Ticket Options"]`) {
+		t.Errorf("the key of the condition is not shown: %s", got)
 	}
 }
 

@@ -78,7 +78,11 @@ func (a *app) dispositionCommand() *cobra.Command {
 			return printJSON(cmd.OutOrStdout(), out)
 		}
 		if given {
-			fmt.Fprintf(cmd.OutOrStdout(), "recorded for %d alerts\n", len(out))
+			noun := "alerts"
+			if len(out) == 1 {
+				noun = "alert"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "recorded for %d %s\n", len(out), noun)
 			return nil
 		}
 		t := newTable(cmd.OutOrStdout(), "AT", "VERDICT", "BY", "RULE", "NOTE", "ALERT")
