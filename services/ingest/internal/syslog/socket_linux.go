@@ -40,3 +40,22 @@ func overflow(oob []byte) (uint32, bool) {
 	}
 	return binary.NativeEndian.Uint32(oob[word+8:]), true
 }
+
+// unread says whether something has come that nobody has read yet, whatever the
+// connection's deadline.
+func unread(c net.Conn) (is bool) {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) {
+		var one [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		is = err == nil && n > 0
+	})
+	return is && err == nil
+}

@@ -12,3 +12,6 @@ func enlarge(c *net.UDPConn, n int) int {
 
 // overflow is known on Linux only.
 func overflow([]byte) (uint32, bool) { return 0, false }
+
+// unread is known on Linux only.
+func unread(net.Conn) bool { return false }

@@ -16,7 +16,9 @@ import (
 const (
 	handshakeTimeout = 10 * time.Second
 	// At the end a connection is read until it is silent for drainQuiet, for
-	// at most drainMost: what the sender had already sent is not lost.
+	// at most drainMost: what the sender had already sent is not lost. Silent is
+	// a connection that has nothing to read, and not one whose reader was not
+	// given the processor until the deadline had passed.
 	drainQuiet = 200 * time.Millisecond
 	drainMost  = 2 * time.Second
 
@@ -87,6 +89,7 @@ type session struct {
 	l       *listener
 	sub     submitter
 	conn    net.Conn
+	raw     net.Conn // conn without TLS
 	from    netip.Addr
 	frames  deframer
 	batch   *collector
@@ -109,7 +112,7 @@ const (
 )
 
 func (l *listener) serve(ctx context.Context, conn net.Conn, from netip.Addr) {
-	s := &session{l: l, sub: l.submitter, conn: conn, from: from, ctx: ctx, batch: newCollector(&l.pool), buf: make([]byte, firstBuffer)}
+	s := &session{l: l, sub: l.submitter, conn: conn, raw: conn, from: from, ctx: ctx, batch: newCollector(&l.pool), buf: make([]byte, firstBuffer)}
 	s.frames.limit = l.hub.Limits().MaxRecord
 	if l.tls != nil {
 		secure := tls.Server(conn, l.tls.config())
@@ -176,7 +179,7 @@ func (s *session) read() error {
 			return nil
 		}
 		if late {
-			if !s.drain.IsZero() && (n == 0 || time.Now().After(s.drain)) {
+			if !s.drain.IsZero() && (n == 0 && !unread(s.raw) || time.Now().After(s.drain)) {
 				return nil
 			}
 			s.alarm = none
