@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,13 +107,15 @@ func clocks(seq uint64, stored int64, b *block.Block) observation {
 	return o
 }
 
+// source is what is observed of a source. The name may be a block's, which is
+// another one after the next block: what is kept is a copy.
 func (o *observation) source(name string) *observed {
 	for i := range o.Sources {
 		if o.Sources[i].Name == name {
 			return &o.Sources[i]
 		}
 	}
-	o.Sources = append(o.Sources, observed{Name: name})
+	o.Sources = append(o.Sources, observed{Name: strings.Clone(name)})
 	return &o.Sources[len(o.Sources)-1]
 }
 

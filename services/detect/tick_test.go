@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/vagus-hub/vagus/schemas/event"
 	"github.com/vagus-hub/vagus/schemas/subjects"
 	"github.com/vagus-hub/vagus/services/internal/block"
+	"github.com/vagus-hub/vagus/services/internal/bus"
 	"github.com/vagus-hub/vagus/services/internal/testkit"
 )
 
@@ -137,6 +139,36 @@ func TestAClockThatIsAhead(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is kept of a block's sources does not change with the block's memory.
+func TestObservationsOutliveTheirBlock(t *testing.T) {
+	b := block.NewBuilder(event.FamilyNetwork)
+	names := []string{"nginx.access", "vllm.server", "wazuh.alerts"}
+	for _, name := range names {
+		b.SetString(event.Source, name)
+		b.SetInt(event.ClassUID, int64(event.ClassHTTPActivity))
+		b.EndRow()
+	}
+	data := b.AppendTo(nil, block.Header{Kind: block.KindEvents, Source: auto})
+	s := &Service{log: slog.New(slog.DiscardHandler)}
+	var x block.Block
+	if err := block.Decode(data, &x); err != nil {
+		t.Fatal(err)
+	}
+	o := s.observe(&bus.Delivery{NumDelivered: 1}, &x)
+	clear(data)
+	dict := x.Column(event.Source).Dict()
+	for i := range len(names) + 1 { // the next block is decoded into the same memory
+		clear(dict.Bytes(i))
+	}
+	var got []string
+	for _, src := range o.Sources {
+		got = append(got, src.Name)
+	}
+	if !slices.Equal(got, names) {
+		t.Errorf("sources %q, want %q", got, names)
 	}
 }
 
