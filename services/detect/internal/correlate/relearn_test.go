@@ -42,7 +42,7 @@ func TestLateEventsOfARate(t *testing.T) {
 					t.Run(name, func(t *testing.T) {
 						fired := 0
 						for seed := range uint64(*seeds) {
-							fired += lateRates(t, seed, condition, sums, suppress, baseline)
+							fired += lateRates(t, seed, minute, condition, sums, suppress, baseline)
 						}
 						if fired == 0 {
 							t.Error("it never fires")
@@ -54,32 +54,55 @@ func TestLateEventsOfARate(t *testing.T) {
 	}
 }
 
-func lateRates(t *testing.T, seed uint64, condition string, sums bool, suppress, baseline time.Duration) (fired int) {
+// The same of what is usual for the hour of the week, with buckets of half a day,
+// so that late events change what is usual a week later.
+func TestLateEventsOfAnHourOfTheWeek(t *testing.T) {
+	for _, condition := range []string{"gte 1", "lt 1"} {
+		for _, suppress := range []time.Duration{0, 40 * time.Hour} {
+			t.Run(fmt.Sprint(condition, " suppress ", suppress), func(t *testing.T) {
+				fired := 0
+				for seed := range 2 * uint64(*seeds) {
+					fired += lateRates(t, seed, 12*time.Hour, condition, false, suppress, 8*7*24*time.Hour)
+				}
+				if fired == 0 {
+					t.Error("it never fires")
+				}
+			})
+		}
+	}
+}
+
+// lateRates plays one history with buckets of a span, of which 12 hours are those
+// of a week.
+func lateRates(t *testing.T, seed uint64, span time.Duration, condition string, sums bool, suppress, baseline time.Duration) (fired int) {
 	r := rand.New(rand.NewPCG(seed, uint64(suppress+baseline)))
-	x := testRule("t.rate", rule.RateAnomaly, minute, suppress, when(condition), func(c *rule.Correlate) {
-		c.Baseline, c.Learning, c.Lateness = baseline, time.Duration(r.IntN(4))*minute, 60*minute
+	x := testRule("t.rate", rule.RateAnomaly, span, suppress, when(condition), func(c *rule.Correlate) {
+		c.Baseline, c.Learning, c.Lateness = baseline, time.Duration(r.IntN(4))*span, 60*span
+		if span == 12*time.Hour {
+			c.Season = rule.HourOfWeek
+		}
 		if !sums {
 			c.Field = nil
 		}
 	})
 	c := New([]*rule.Rule{x}, quiet)
 	emit := func(finding.Alert) {}
-	newest, late := int64(1_700_000_000_000), []int64{2, 9, 30}[r.IntN(3)]*minute.Milliseconds()
+	newest, late := int64(1_700_000_000_000), []int64{2, 9, 30}[r.IntN(3)]*span.Milliseconds()
 	for n := range 500 {
 		// Busy minutes, and pauses.
 		switch r.IntN(40) {
 		case 0:
-			newest += r.Int64N(10) * minute.Milliseconds()
+			newest += r.Int64N(10) * span.Milliseconds()
 		case 1, 2, 3:
-			newest += r.Int64N(90_000)
+			newest += r.Int64N(span.Milliseconds() * 3 / 2)
 		default:
-			newest += r.Int64N(8000)
+			newest += r.Int64N(span.Milliseconds() * 2 / 15)
 		}
 		ms := newest
 		if n > 0 && r.IntN(3) == 0 {
 			ms -= r.Int64N(late)
 		}
-		e := signal(x.ID, "192.0.2.1", ms/500*500, n, "")
+		e := signal(x.ID, "192.0.2.1", ms-ms%(span.Milliseconds()/120), n, "")
 		e.Number, e.Source, e.Received = float64(r.IntN(14)-2), "s"+fmt.Sprint(r.IntN(3)), newest
 		c.Add(&e, emit)
 		s := c.rules[x.ID]
