@@ -73,6 +73,8 @@ func (a *app) runDemo(cmd *cobra.Command, cfg config.Config, stay bool) error {
 		// Short, so that the whole life of a block can be watched.
 		cfg.Respond.Vars[demoPlaybook] = map[string]string{"ttl": "10s"}
 	}
+	// The time of an event is that of the recording, however long ago that was.
+	cfg.Store.EventsDays = max(cfg.Store.EventsDays, 3650)
 	h, err := start(ctx, cmd.ErrOrStderr(), cfg, "warn")
 	if err != nil {
 		return err
