@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -236,7 +237,7 @@ func TestKill(t *testing.T) {
 	}
 	const n = 60_000
 	written := make(chan error, 1)
-	go func() { written <- rotatingWriter(filepath.Join(logs, "app.log"), n) }()
+	go func() { written <- rotatingWriter(filepath.Join(logs, "app.log"), n, filepath.Join(dir, "stored")) }()
 	run := func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "VAGUS_TEST_TAIL="+dir)
@@ -276,15 +277,17 @@ func TestKill(t *testing.T) {
 }
 
 // rotatingWriter writes n lines in bursts, and renames the file now and then as
-// logrotate does: the program goes on with the old file for a moment.
-func rotatingWriter(path string, n int) error {
+// logrotate does: the program goes on with the old file for a moment. A file that
+// was renamed before anybody saw it could not be found again, so each waits until
+// its first line is stored.
+func rotatingWriter(path string, n int, stored string) error {
 	open := func() (*os.File, error) { return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) }
 	f, err := open()
 	if err != nil {
 		return err
 	}
 	defer func() { f.Close() }()
-	rotations := 0
+	rotations, first := 0, 0
 	for i := 0; i < n; {
 		var b bytes.Buffer
 		for range min(200, n-i) {
@@ -300,6 +303,13 @@ func rotatingWriter(path string, n int) error {
 		}
 		if i%4000 != 0 {
 			continue
+		}
+		for known := false; !known; time.Sleep(5 * time.Millisecond) {
+			have, err := os.ReadFile(stored)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			known = bytes.Contains(have, fmt.Appendf(nil, "line %d of", first))
 		}
 		rotations++
 		if err := os.Rename(path, fmt.Sprintf("%s.%d", path, rotations)); err != nil {
@@ -317,7 +327,7 @@ func rotatingWriter(path string, n int) error {
 			i++
 		}
 		f.Close()
-		f = next
+		f, first = next, i
 	}
 	return nil
 }
