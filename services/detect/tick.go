@@ -80,7 +80,13 @@ type ticker struct {
 	idled   bool                   // since the last tick, by time alone
 	busy    int64                  // when a source has sent last, as clock.seen
 	rounds  correlate.Rounds       // how far alerts of alerts are
-	missing time.Time              // since when a block is
+	floors  []floorAt              // ack floors above covered, and when they were first seen
+}
+
+// floorAt is an ack floor and when it was reached.
+type floorAt struct {
+	floor uint64
+	at    time.Time
 }
 
 func newTicker(l *leader) *ticker {
@@ -209,6 +215,9 @@ func (t *ticker) cover(ctx context.Context, floor uint64) error {
 		return nil
 	}
 	now := time.Now()
+	if n := len(t.floors); n == 0 || t.floors[n-1].floor < floor {
+		t.floors = append(t.floors, floorAt{floor, now})
+	}
 	if first, _, err := t.l.s.opts.Bus.Bounds(ctx, subjects.StreamEvents); err != nil {
 		return err
 	} else if t.covered < first-1 {
@@ -218,12 +227,9 @@ func (t *ticker) cover(ctx context.Context, floor uint64) error {
 		next := t.covered + 1
 		o, ok := t.known[next]
 		if !ok {
-			// Told by an instance that died, or not told yet.
-			if t.missing.IsZero() {
-				t.missing = now
-			}
-			if now.Sub(t.missing) < askAfter {
-				return nil
+			// Told by an instance that died, or to one, or not told yet.
+			if t.acknowledged(next, now) < askAfter {
+				break
 			}
 			var err error
 			if o, err = t.read(ctx, next); err != nil {
@@ -239,12 +245,20 @@ func (t *ticker) cover(ctx context.Context, floor uint64) error {
 		}
 		delete(t.known, next)
 		t.covered = next
-		if ok {
-			t.missing = time.Time{}
-		}
 	}
+	t.floors = slices.DeleteFunc(t.floors, func(f floorAt) bool { return f.floor <= t.covered })
 	maps.DeleteFunc(t.known, func(seq uint64, _ observation) bool { return seq <= t.covered })
 	return nil
+}
+
+// acknowledged is for how long a block that is not above the ack floor has been so.
+func (t *ticker) acknowledged(seq uint64, now time.Time) time.Duration {
+	for _, f := range t.floors {
+		if f.floor >= seq {
+			return now.Sub(f.at)
+		}
+	}
+	return 0
 }
 
 // read finds out about a block itself. One that is gone or damaged says nothing.

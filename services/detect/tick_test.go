@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -121,6 +122,36 @@ func TestARefusedTickIsMadeUpFor(t *testing.T) {
 	}
 	if got, want := told(), (map[string]int64{"nginx.access": 3 * hour, "litellm": 2 * hour}); !maps.Equal(got, want) {
 		t.Errorf("told %v, want %v", got, want)
+	}
+}
+
+// Blocks of which a leader hears nothing, here and there among others, are read
+// together once they have been acknowledged for long enough: what an instance that
+// was killed has matched costs one wait, and not one each.
+func TestBlocksThatNobodyTellsOf(t *testing.T) {
+	b := testkit.Bus(t)
+	s := &Service{log: slog.New(slog.DiscardHandler)}
+	s.opts.Bus = b
+	x := newTicker(&leader{s: s, log: s.log})
+	const blocks = 9
+	for seq := uint64(1); seq <= blocks; seq++ {
+		publish(t, b, strconv.FormatUint(seq, 10), failures("192.0.2.1", int(seq), 1))
+		if seq%2 == 0 {
+			x.known[seq] = observation{Seq: seq, Sources: []observed{{Name: "told", Clock: int64(seq)}}}
+		}
+	}
+	if err := x.cover(t.Context(), blocks-1); err != nil || x.covered != 0 {
+		t.Fatalf("covered up to %d at once, %v", x.covered, err)
+	}
+	x.floors[0].at = x.floors[0].at.Add(-askAfter) // time passes
+	if err := x.cover(t.Context(), blocks); err != nil || x.covered != blocks-1 {
+		t.Fatalf("covered up to %d, want %d; %v", x.covered, blocks-1, err)
+	}
+	if len(x.sources) != 2 || x.sources["told"].Clock != blocks-1 {
+		t.Errorf("sources %v", slices.Sorted(maps.Keys(x.sources)))
+	}
+	if len(x.floors) != 1 || x.floors[0].floor != blocks { // acknowledged just now
+		t.Errorf("floors %v", x.floors)
 	}
 }
 
