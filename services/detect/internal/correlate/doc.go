@@ -8,9 +8,9 @@
 // Each (rule, group) keeps its newest events, sorted by event time. An
 // automaton (machine) walks them and says when the rule fires. An event that
 // comes in order moves the automaton on by one step; one that comes late is put
-// in its place and the automaton walks again from the state before the events
-// that may still change. What it says then is compared with what was published:
-// the difference is raised, amended or retracted (settle). An alert's uid
+// in its place and the automaton walks again over what it may change. What it
+// says then is compared with what was published: the difference is raised,
+// amended or retracted (settle). An alert's uid
 // follows from rule, group and the suppress interval in which it fires, so that
 // it stays the same when late events move the moment a little.
 //
